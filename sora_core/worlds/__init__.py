@@ -1,0 +1,1 @@
+"""Procedural worlds: sample a scene, render it, describe it, score a video against it (data with a ground truth)."""
