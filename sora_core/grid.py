@@ -175,14 +175,14 @@ class Grid:
         return self.frames / self.fps
 
     def memory_bytes(
-        self, width: int = 384, depth: int = 12, bytes_per_element: int = 4, *, batch: int = 2, streamed: bool = True
+        self, width: int = 384, depth: int = 12, bytes_per_element: int = 4, *, batch: int = 1, streamed: bool = True
     ) -> int:
         """An estimate, in bytes, of what sampling this grid and decoding it holds at once.
 
         Args:
             width, depth: of the transformer.
             bytes_per_element: of its weights and activations (4 float32, 2 bfloat16).
-            batch: samples in one forward pass; guidance makes one video a batch of two.
+            batch: videos sampled together; the two passes of guidance follow each other.
             streamed: frames leave as they are decoded; otherwise the whole film is held as float32 pixels too.
         """
         weights = 18 * width * width * depth  # attention 4, cross-attention 4, mlp 8, modulation and text about 2
