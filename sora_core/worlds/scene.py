@@ -8,7 +8,7 @@ rate and duration (`render.py`), described (`caption.py`) and compared with what
 import math
 import zlib
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -34,7 +34,18 @@ CAMERAS = ("still", "pan_left", "pan_right", "zoom_in", "zoom_out")
 STYLES = ("flat", "charcoal", "neon", "blueprint")
 DIRECTIONS = ("vertical", "horizontal", "diagonal")  # of a gradient, from the first colour to the second
 
-NEON_COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "white")  # those that can glow
+NEON_RGB = {  # the colours that can glow, and as what
+    "red": (1.0, 0.12, 0.16),
+    "orange": (1.0, 0.55, 0.08),
+    "yellow": (1.0, 0.95, 0.15),
+    "green": (0.12, 0.95, 0.22),
+    "cyan": (0.15, 0.95, 1.0),
+    "blue": (0.16, 0.28, 1.0),
+    "purple": (0.62, 0.16, 1.0),
+    "pink": (1.0, 0.50, 0.74),
+    "white": (0.96, 0.96, 1.0),
+}
+NEON_COLOURS = tuple(NEON_RGB)
 EXTENT = {"ball": 0.5, "square": 0.594, "triangle": 0.58, "star": 0.56, "ring": 0.5}  # farthest point / size
 MARGIN = 0.025  # what stays free between a thing and the frame's edge, in shorter sides
 GAP = 0.04  # what stays free between two things
@@ -140,7 +151,7 @@ class Scene:
 # Which combinations are kept out of training
 
 
-@lru_cache(maxsize=None)
+@cache
 def _combination_held_out(shape: str, colour: str, motion: str, background: str) -> bool:
     key = zlib.crc32(f"{shape}|{colour}|{motion}|{background}|sora".encode())
     key = (key * 2654435761 + 0x9E3779B9) & 0xFFFFFFFF  # CRC is linear: stir it, or neighbours correlate
@@ -176,7 +187,7 @@ def _contrast(one, many) -> float:
     return float(np.linalg.norm(lab(many) - lab(one), axis=-1).min())
 
 
-@lru_cache(maxsize=None)
+@cache
 def _colours_on(background: str, names: tuple[str, ...], wall: bool) -> tuple[str, ...]:
     """The colours that stand out from every part of a background (and from the wall, if there is one)."""
     if background == "plain":
@@ -191,7 +202,7 @@ def _colours_on(background: str, names: tuple[str, ...], wall: bool) -> tuple[st
     return tuple(name for name in COLOURS if _contrast(_unit(name), shown) >= MIN_CONTRAST)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _gradients(wall: bool) -> tuple[tuple[str, str], ...]:
     """The pairs of colours that differ clearly and leave at least four colours for things."""
     return tuple(
@@ -203,12 +214,12 @@ def _gradients(wall: bool) -> tuple[tuple[str, str], ...]:
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def _plain(wall: bool) -> tuple[str, ...]:
     return tuple(c for c in COLOURS if not wall or _contrast(WALL_RGB, [_unit(c)]) >= MIN_CONTRAST)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _partners(colour: str, colours: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(c for c in colours if c != colour and _contrast(_unit(colour), [_unit(c)]) >= MIN_CONTRAST)
 
@@ -287,7 +298,7 @@ def _draw(dice: _Dice, aspect: float, seconds: float, image: bool, held_out: boo
         if not others:
             return None
         colours.append(dice.choice(others))
-    kept_out = [_combination_held_out(*key, background) for key in zip(shapes, colours, motions)]
+    kept_out = [_combination_held_out(*key, background) for key in zip(shapes, colours, motions, strict=True)]
     if any(kept_out) != held_out:
         return None
 
@@ -301,7 +312,7 @@ def _draw(dice: _Dice, aspect: float, seconds: float, image: bool, held_out: boo
     geometries, wall = placed
     things = tuple(
         Thing(shape=shape, colour=colour, rgb=dice.vary(_unit(colour)), motion=motion, **geometry)
-        for shape, colour, motion, geometry in zip(shapes, colours, motions, geometries)
+        for shape, colour, motion, geometry in zip(shapes, colours, motions, geometries, strict=True)
     )
     return Scene(
         things=things,
@@ -328,7 +339,7 @@ def _place(dice: _Dice, shapes, motions, wide: float, high: float, seconds: floa
     """
     plans = [
         _plan(dice, shape, motion, len(shapes), wide, high, seconds, camera, amount)
-        for shape, motion in zip(shapes, motions)
+        for shape, motion in zip(shapes, motions, strict=True)
     ]
     if motions[0] == "behind_wall":
         return _behind_wall(dice, plans[0], wide, high)
@@ -364,7 +375,7 @@ def _place(dice: _Dice, shapes, motions, wide: float, high: float, seconds: floa
         areas[order[1]][axis] = cut + GAP
 
     geometries = []
-    for plan, (x0, y0, x1, y1) in zip(plans, areas):
+    for plan, (x0, y0, x1, y1) in zip(plans, areas, strict=True):
         box_w, box_h = plan["box"]
         if x1 - x0 < box_w or y1 - y0 < box_h:
             return None
@@ -378,20 +389,21 @@ def _place(dice: _Dice, shapes, motions, wide: float, high: float, seconds: floa
 
 def _plan(dice: _Dice, shape, motion, count, wide, high, seconds, camera, amount) -> dict:
     """A thing's size and path: its box (width, height), the start within the box, and the fields of `Thing`."""
-    low, top = (0.22, 0.46) if count == 1 else (0.20, 0.32)
+    least = 0.24 if shape == "ring" else 0.20  # a ring's band has to be seen, too
+    low, top = (max(least, 0.22), 0.46) if count == 1 else (least, 0.32)
     if motion in ("bounce", "orbit"):
         top = 0.34 if count == 1 else 0.24
     elif motion == "behind_wall":
-        low, top = 0.22, 0.28
+        low, top = max(least, 0.22), 0.28
     elif camera == "zoom_in":
         top = 0.5 / amount if count == 1 else 0.24
     elif camera == "zoom_out":
-        low = 0.2 * amount
+        low = least * amount
         top = max(top, low)
     size, scale = dice.uniform(low, top), 1.0
     if motion in ("grow", "shrink"):
-        small = dice.uniform(0.2, 0.26 if count == 1 else 0.21)
-        large = min(small * dice.uniform(1.7, 2.2), 0.5 if count == 1 else 0.36)
+        small = least + dice.uniform(0, 0.06 if count == 1 else 0.01)
+        large = min(small * dice.uniform(1.7, 2.2), 0.5 if count == 1 else 0.40)
         size, scale = (small, large / small) if motion == "grow" else (large, small / large)
 
     reach = EXTENT[shape] * size * max(scale, 1.0)
