@@ -1,8 +1,8 @@
 """Scenes to pixels: a batched renderer made of signed distances, anti-aliased by construction, on any device.
 
 A shape is the distance of a pixel's centre to its outline (negative inside), in pixels; how much of the pixel is
-covered is clamp(1/2 - distance, 0, 1). Distances: I. Quilez, "2D distance functions". Only a window around each thing is
-computed, which is what makes it fast enough to feed a training.
+covered is clamp(1/2 - distance, 0, 1). Distances: I. Quilez, "2D distance functions". Only a window around each thing
+is computed, which is what makes it fast enough to feed a training.
 """
 
 import math
@@ -114,8 +114,11 @@ def _paint_backdrops(video, scenes, zoom, shift, fps: float):
 
 
 def _draw_things(video, at, things, style: str, window: int, x, y, size, angle):
-    """Draw one thing into each of the clips `at`, in windows of at most `window` pixels a side. x, y, size are in pixels."""
-    clips, _, frames, height, width = video.shape
+    """Draw one thing into each of the clips `at`, in windows of `window` pixels a side at most.
+
+    x, y, size: in pixels, and angle: in radians, each (N, T, 1, 1).
+    """
+    frames, height, width = video.shape[2:]
     device = video.device
     high, wide = min(window, height), min(window, width)
     top = (y - high / 2).round().clamp(0, height - high)
