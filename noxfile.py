@@ -1,0 +1,125 @@
+"""Set-up and the main jobs: `nox -s demo`, `nox -s test`, `nox -s lint`. Needs Python >= 3.10, pip and git only.
+
+Every session has an environment of its own under .nox/. Where the interpreter that runs nox has torch, the sessions
+see that one and nothing of it is fetched again; only a bare interpreter gets one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import shutil
+import sys
+import sysconfig
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")  # a trio that belongs together
+TORCH_FAMILY = ("torch", "torchvision", "torchaudio")
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"  # builds without CUDA: a tenth of the download
+DEMO = ("tqdm", "websocket-client")
+TEST = ("pytest>=8", "hypothesis", "matplotlib", "tqdm", "websocket-client", "tomli; python_version < '3.11'")
+LINT = ("ruff==0.17.6",)
+
+nox.options.sessions = ["lint", "test"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_external_run = True
+
+
+def engine(name: str):
+    """Register a session that runs the engine: a venv that can see the interpreter's torch."""
+    return nox.session(name=name, venv_backend="venv", venv_params=["--system-site-packages"])
+
+
+@engine("demo")
+def demo(session: nox.Session) -> None:
+    """A sentence becomes a video: out/demo.mp4 and the contact sheet out/demo.png."""
+    set_up(session, DEMO)
+    session.run("python", "-m", "tests.host.demo", *session.posargs)
+
+
+@engine("test")
+def test(session: nox.Session) -> None:
+    """The engine's tests, then those inside every ComfyUI that is found. Arguments after -- go to pytest."""
+    set_up(session, TEST)
+    if session.posargs:
+        session.run("python", "-m", "pytest", *session.posargs)
+        return
+    session.run("python", "-m", "pytest", "tests/core")
+    find = "from tests.host.hosts import find_hosts; print(*(host.path for host in find_hosts()), sep='\\n')"
+    hosts = session.run("python", "-c", find, silent=True, log=False).split()
+    if not hosts:
+        print("No ComfyUI found (COMFYUI_PATH, ~/comfy/ComfyUI): the tests inside a host are skipped.")
+        return
+    session.run("python", "-m", "pytest", "tests/host")
+
+
+@nox.session(venv_backend="venv")
+def lint(session: nox.Session) -> None:
+    """Rules and format."""
+    install(session, LINT)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+# ------------------------------------------------------------------------------------------------------------- set-up
+
+
+def set_up(session: nox.Session, extra: tuple[str, ...]) -> None:
+    """Torch where there is none, then what the engine requires, then `extra`."""
+    borrowed = lend_site_packages(session)
+    torch = () if borrowed or importlib.util.find_spec("torch") else TORCH
+    have = {name: version(name) for name in TORCH_FAMILY} if not torch else {}
+    keep = [f"{name}=={number}" for name, number in have.items() if number]  # nothing may replace what is there
+    if torch:
+        install(session, torch, options=cpu_index())
+    requirements = (ROOT / "requirements.txt").read_text().split("\n")
+    install(session, (*filter(None, requirements), *extra), constraints=keep)
+
+
+def lend_site_packages(session: nox.Session) -> bool:
+    """If nox itself runs in a virtual environment that has torch, let the session see it; --system-site-packages
+    reaches past that environment to the interpreter below."""
+    if sys.prefix == sys.base_prefix or not importlib.util.find_spec("torch"):
+        return False
+    purelib = session.run("python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", silent=True)
+    (Path(purelib.strip()) / "interpreter.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return True
+
+
+def version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def install(session: nox.Session, packages, options: tuple[str, ...] = (), constraints=()) -> None:
+    """pip install, left out when the same was installed into this environment before."""
+    home = Path(session.virtualenv.location)
+    wanted = "\n".join([sys.version, sys.prefix, *packages, *constraints])
+    stamp = home / f"installed-{hashlib.sha256(wanted.encode()).hexdigest()[:16]}"
+    if stamp.exists():
+        return
+    if constraints:
+        file = home / "constraints.txt"
+        file.write_text("\n".join(constraints) + "\n")
+        options = (*options, "--constraint", str(file))
+    session.install("--quiet", *options, *packages)
+    stamp.touch()
+
+
+def cpu_index() -> tuple[str, ...]:
+    """Where torch comes from: PyTorch's CPU builds on a machine without an NVIDIA card, if they can be reached."""
+    if sys.platform == "darwin" or shutil.which("nvidia-smi"):
+        return ()
+    try:
+        with urllib.request.urlopen(f"{CPU_INDEX}/torch/", timeout=15):
+            return ("--index-url", CPU_INDEX, "--extra-index-url", "https://pypi.org/simple")
+    except (urllib.error.URLError, OSError):
+        return ()

@@ -1,0 +1,150 @@
+"""`nox -s demo`: a sentence becomes a video inside a real ComfyUI, or by the command line where none can be had.
+
+Leaves out/demo.mp4 and a contact sheet, out/demo.png, and prints where they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from pathlib import Path
+
+from tqdm import tqdm
+
+from sora_core.video import contact_sheet, read_frames
+from tests.host.hosts import CACHE, PACK, Host, HostError, environment, find_hosts, interpreter, is_host
+from tests.host.server import Server
+from tests.host.workflow import load
+
+WORKFLOW = PACK / "workflows" / "text_to_video.json"
+PROMPT = "a red ball bounces over green grass"
+NETWORK_SECONDS = 15  # what an unreachable network may cost in all
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="nox -s demo --", description=__doc__)
+    parser.add_argument("--prompt", default=PROMPT)
+    parser.add_argument("--out", type=Path, default=PACK / "out" / "demo.mp4")
+    parser.add_argument("--no-host", action="store_true", help="use the command line even where a ComfyUI is found")
+    asked = parser.parse_args()
+    video, sheet = asked.out.resolve(), asked.out.resolve().with_suffix(".png")
+    try:
+        if asked.no_host:
+            raise HostError("No host was wanted")
+        in_host(asked.prompt, video)
+    except HostError as reason:
+        print(f"{str(reason).splitlines()[0].rstrip('.')}; the command line does it.", flush=True)
+        line = [sys.executable, "-m", "sora_core", "generate", asked.prompt, "-o", str(video)]
+        subprocess.run(line, cwd=PACK, check=True)
+    contact_sheet(read_frames(video), sheet)
+    print(f"{asked.prompt}\n  video          {shown(video)}\n  contact sheet  {shown(sheet)}")
+
+
+def shown(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def in_host(prompt: str, video: Path) -> None:
+    """Queue the shipped workflow in a headless host and fetch what it saves.
+
+    Raises:
+        HostError: no host can be found, got or started.
+    """
+    hosts = find_hosts()
+    host = hosts[0] if hosts else obtain()
+    print(f"ComfyUI {host.version} in {host.path}", flush=True)
+    if not any(CACHE.glob("*/ready")) and not reachable_packages():
+        raise HostError("The packages that ComfyUI requires cannot be reached")
+    python = environment(host, pip_options=("--timeout", str(NETWORK_SECONDS), "--retries", "1"))
+    with Server(host, python) as server:
+        workflow = load(WORKFLOW, server.object_info(), CLIPTextEncode={"text": prompt})
+        with Progress() as progress:
+            result = server.run(workflow, on_event=progress.event)
+        videos = result.files("mp4", "webm")
+        if not videos:
+            raise RuntimeError(f"The workflow {WORKFLOW.name} ended without a video; it left {result.outputs}.")
+        server.save(videos[0], video)
+
+
+def obtain() -> Host:
+    """Get a ComfyUI with comfy-cli into a folder of ours; its environment is made like that of any host."""
+    workspace = CACHE.parent / "comfy" / "ComfyUI"
+    if is_host(workspace):
+        return Host(workspace)
+    start = time.monotonic()
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "stdin": subprocess.DEVNULL}
+    try:
+        subprocess.run(
+            ["git", "ls-remote", "https://github.com/comfyanonymous/ComfyUI", "HEAD"],
+            env=os.environ | {"GIT_TERMINAL_PROMPT": "0"},
+            timeout=NETWORK_SECONDS - 5,
+            check=True,
+            **quiet,
+        )
+        print(f"No ComfyUI found (COMFYUI_PATH, ~/comfy/ComfyUI): getting one into {shown(workspace)}.", flush=True)
+        tool = CACHE.parent / "comfy-cli"
+        venv.create(tool, with_pip=True, clear=True)
+        pip = [str(interpreter(tool)), "-m", "pip", "install", "--quiet", "comfy-cli"]
+        subprocess.run(pip, check=True, timeout=600, **quiet)
+        comfy = interpreter(tool).with_name("comfy" + interpreter(tool).suffix)
+        options = ["--skip-prompt", "--no-enable-telemetry", f"--workspace={workspace}"]
+        # Torch and the requirements come later, by `environment`, which reuses what the interpreter has.
+        install = ["install", "--cpu", "--skip-manager", "--skip-torch-or-directml", "--skip-requirement"]
+        subprocess.run([str(comfy), *options, *install], check=True, timeout=1200, **quiet)
+    except (OSError, subprocess.SubprocessError) as error:
+        took = time.monotonic() - start
+        raise HostError(
+            f"No ComfyUI found, and none could be fetched ({type(error).__name__} in {took:.0f} s)"
+        ) from None
+    if not is_host(workspace):
+        raise HostError("No ComfyUI found, and comfy-cli did not install one")
+    return Host(workspace)
+
+
+def reachable_packages() -> bool:
+    """Whether pip, as it is set up here, can fetch a package; asked before it tries dozens."""
+    with tempfile.TemporaryDirectory() as folder:
+        line = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--retries",
+            "0",
+            "-d",
+            folder,
+            "einops",
+        ]
+        try:
+            return subprocess.run(line, cwd=folder, capture_output=True, timeout=NETWORK_SECONDS).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
+
+
+class Progress:
+    """A bar that follows the host's messages."""
+
+    def __enter__(self) -> Progress:
+        self.bar = tqdm(total=1, desc="waiting", leave=True, file=sys.stderr)
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.bar.close()
+
+    def event(self, kind: str, data: dict) -> None:
+        if kind == "executing" and data.get("node") is not None:
+            self.bar.set_description(f"node {data.get('display_node') or data['node']}")
+        if kind == "progress":
+            self.bar.total, self.bar.n = data["max"], data["value"]
+            self.bar.refresh()
+
+
+if __name__ == "__main__":
+    main()
