@@ -6,7 +6,7 @@ scene looks the same at any size, and a camera that moves sees the world go on b
 
 import torch
 
-from sora_core.worlds.scene import PALETTES
+from .vocabulary import PALETTES
 
 PAPERS = {"charcoal": (0.84, 0.84, 0.84), "neon": (0.015, 0.015, 0.03), "blueprint": (0.09, 0.27, 0.56)}
 

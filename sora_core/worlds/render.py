@@ -10,8 +10,9 @@ from collections import defaultdict
 
 import torch
 
-from sora_core.worlds.backdrop import PAPERS, Place, paint
-from sora_core.worlds.scene import COLOURS, EXTENT, NEON_RGB, Scene
+from .backdrop import PAPERS, Place, paint
+from .scene import Scene
+from .vocabulary import COLOURS, EXTENT, NEON_RGB
 
 RING_HOLE = 0.58  # inner radius / outer radius
 STAR_WAIST = 0.45  # inner radius / outer radius
