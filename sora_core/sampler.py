@@ -12,8 +12,8 @@ Euler, Heun and Adams-Bashforth are therefore the same formula at any m. DPM-Sol
 ratio of a patch, which depends on m: it takes each patch's own. For m = 0 the data itself stands for D, so v = 0.
 
 Measured on Gaussian data, where the flow is known in closed form (tests/core/test_sampler.py), the error at s = 0 is of
-order 1.0 for euler and 2.0 for heun and ab2; dpmpp_2m has its order of 2 in steps of log-SNR and about 1.8 in steps of
-s, whose last ones are large in log-SNR. ab2 is as exact as heun, which evaluates the network twice a step.
+order 1.0 for euler and 2.0 for heun and ab2; dpmpp_2m has its order of 2 in steps of log-SNR and 1.4 to 1.8 in steps
+of s, whose last ones are large in log-SNR. ab2 is as exact as heun, which evaluates the network twice a step.
 """
 
 from __future__ import annotations
