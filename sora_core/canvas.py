@@ -42,6 +42,8 @@ class Canvas:
     scale: int = 1
 
     def __post_init__(self):
+        object.__setattr__(self, "latent", self.latent.float())
+        object.__setattr__(self, "level", self.level.float())
         _check_latent(self.latent, self.grid.latent_shape, self.grid)
         b, _, t, h, w = self.latent.shape
         if self.level.shape != (b, 1, t, h, w):
@@ -52,8 +54,6 @@ class Canvas:
             raise UserError("Every strength must be from 0 (keep) to 1 (invent).")
         if not torch.equal(self.level, _per_patch(self.level, self.grid.geometry.patch)):
             raise UserError("The noise level must be the same for all latent cells of a patch.")
-        object.__setattr__(self, "latent", self.latent.float())
-        object.__setattr__(self, "level", self.level.float())
 
     @property
     def kept(self) -> Tensor:

@@ -141,8 +141,8 @@ class Grid:
         fps = _real(self.fps, "frame rate", MAX_FPS)
         for name, value in (("frames", frames), ("height", height), ("width", width), ("fps", fps)):
             object.__setattr__(self, name, value)
-        longest = math.floor(MAX_SECONDS * fps + 1e-6)
-        if frames > max(1, longest):
+        longest = 1 + math.floor(MAX_SECONDS * fps + 1e-6)  # a minute in the codec's native form is one frame more
+        if frames > longest:
             raise UserError(
                 f"{str(frames)[:20]} frames at {fps:g} frames per second are longer than {MAX_SECONDS:g} seconds: ask "
                 f"for at most {longest} frames."

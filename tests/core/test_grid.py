@@ -74,7 +74,7 @@ def test_nonsense_is_refused_in_one_sentence(text):
         (17, 64, 64, math.inf),
         (17, 64, 64, None),
         (17, 2048, 2048),
-        (481, 64, 64, 8.0),
+        (482, 64, 64, 8.0),
     ],
 )
 def test_impossible_grids_are_refused(arguments):
@@ -84,7 +84,8 @@ def test_impossible_grids_are_refused(arguments):
 
 
 def test_limits_are_inclusive():
-    Grid(480, 64, 64, 8.0), Grid(1440, 1080, 1920, 24.0), Grid(1, 2048, 2048), Grid(1, 64, 64, 0.01)
+    for size in ((480, 64, 64, 8.0), (481, 64, 64, 8.0), (1440, 1080, 1920, 24.0), (1, 2048, 2048), (1, 8, 8, 0.01)):
+        Grid(*size)
 
 
 def test_seconds_are_validated():
