@@ -1,0 +1,157 @@
+"""Finds the ComfyUI hosts of this machine and gives each one a Python environment with its own requirements.
+
+Used by the tests and by the demo; needs the standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+PACK = Path(__file__).resolve().parents[2]
+CACHE = PACK / ".cache" / "host-envs"
+OURS_TO_KEEP = ("torch", "torchvision", "torchaudio")  # gigabytes: what the interpreter has is never fetched again
+
+
+class HostError(RuntimeError):
+    """One sentence that says why a host cannot be had."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """A folder with a ComfyUI in it."""
+
+    path: Path
+
+    @property
+    def version(self) -> str:
+        """The host's own version number, for the reader of a test report; never used to decide anything."""
+        text = (self.path / "comfyui_version.py").read_text() if (self.path / "comfyui_version.py").exists() else ""
+        return text.rsplit('"', 2)[-2] if text.count('"') >= 2 else "unknown"
+
+
+def find_hosts() -> list[Host]:
+    """`COMFYUI_PATH` (several, separated as in PATH), else comfy-cli's default workspace and the `ComfyUI-*` beside
+    it, else the host this pack is installed in."""
+    given = os.environ.get("COMFYUI_PATH")
+    if given is not None:
+        folders = [Path(part).expanduser() for part in given.split(os.pathsep) if part]
+        missing = [str(folder) for folder in folders if not is_host(folder)]
+        if missing:
+            raise HostError(f"COMFYUI_PATH names {', '.join(missing)}, where there is no ComfyUI (main.py and comfy/).")
+        return [Host(folder.resolve()) for folder in folders]
+    workspace = Path.home() / "comfy"
+    folders = [workspace / "ComfyUI", *sorted(workspace.glob("ComfyUI-*"))]
+    found = [Host(folder.resolve()) for folder in folders if is_host(folder)]
+    if not found:
+        above = Path(os.path.abspath(__file__)).parents[4]  # <host>/custom_nodes/<pack>/tests/host/hosts.py
+        found = [Host(above)] if is_host(above) else []
+    return found
+
+
+def is_host(folder: Path) -> bool:
+    return (folder / "main.py").is_file() and (folder / "comfy").is_dir() and (folder / "requirements.txt").is_file()
+
+
+def environment(host: Host, *, pip_options: tuple[str, ...] = (), log: Path | None = None) -> Path:
+    """The interpreter for a host: its own `.venv` or `venv` if it has one that works, else one made here.
+
+    What is made sees the packages of the interpreter that has torch (nothing of torch is installed again), adds the
+    host's requirements and this pack's, and is kept in `.cache/host-envs` under a hash of all of that.
+    """
+    for own in (host.path / ".venv", host.path / "venv"):
+        python = interpreter(own)
+        if python.exists() and works(python):
+            return python
+    base, extra_site = base_interpreter()
+    versions = installed_versions(base, extra_site)
+    requirements = [host.path / "requirements.txt", PACK / "requirements.txt"]
+    key = json.dumps([str(base), sorted(versions.items()), [file.read_text() for file in requirements]])
+    folder = CACHE / hashlib.sha256(key.encode()).hexdigest()[:16]
+    python = interpreter(folder)
+    if (folder / "ready").exists() and works(python):
+        return python
+
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    command([str(base), "-m", "venv", "--system-site-packages", str(folder)], log)
+    if extra_site:
+        (Path(site_packages(python)) / "interpreter.pth").write_text(extra_site + "\n")
+    keep = folder / "keep.txt"
+    keep.write_text("".join(f"{name}=={version}\n" for name, version in versions.items()))
+    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint", str(keep)]
+    for file in requirements:
+        install += ["--requirement", str(file)]
+    command([*install, *pip_options], log)
+    if not works(python):
+        raise HostError(f"The environment made for {host.path} cannot import torch and aiohttp; delete {folder}.")
+    (folder / "ready").write_text(host.version)
+    return python
+
+
+def base_interpreter() -> tuple[Path, str]:
+    """The interpreter to build on, and a further site-packages folder it must see (or "").
+
+    A virtual environment's `--system-site-packages` are those of the interpreter below it; if torch is only in the
+    virtual environment that runs this, that one's folder is handed on as well.
+    """
+    below = Path(getattr(sys, "_base_executable", None) or sys.executable)
+    if has_torch(below):
+        return below, ""
+    if has_torch(Path(sys.executable)):
+        return below, sysconfig.get_path("purelib")
+    return below, ""
+
+
+def has_torch(python: Path) -> bool:
+    probe = "import importlib.util, sys; sys.exit(importlib.util.find_spec('torch') is None)"
+    return subprocess.run([str(python), "-c", probe], capture_output=True).returncode == 0
+
+
+def installed_versions(python: Path, extra_site: str) -> dict[str, str]:
+    """Distribution versions of the torch family (the distribution's, which may lack the `+cpu` of `__version__`)."""
+    probe = (
+        "import importlib.metadata as m, json, sys\n"
+        f"sys.path.append({extra_site!r})\n"
+        f"have = {{d.metadata['Name'].lower(): d.version for d in m.distributions() if d.metadata['Name']}}\n"
+        f"print(json.dumps({{n: have[n] for n in {OURS_TO_KEEP!r} if n in have}}))\n"
+    )
+    done = subprocess.run([str(python), "-c", probe], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def interpreter(folder: Path) -> Path:
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def site_packages(python: Path) -> str:
+    probe = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    return subprocess.run([str(python), "-c", probe], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def works(python: Path) -> bool:
+    probe = (
+        "import importlib.util, sys; sys.exit(any(importlib.util.find_spec(n) is None for n in ('torch', 'aiohttp')))"
+    )
+    try:
+        return subprocess.run([str(python), "-c", probe], capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+def command(line: list[str], log: Path | None) -> None:
+    """Runs a set-up step quietly; what it says goes to the log or into the error."""
+    done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    if log is not None:
+        with log.open("a") as file:
+            file.write(done.stdout)
+    if done.returncode:
+        last = [text for text in done.stdout.splitlines() if text.strip()][-1:] or ["no output"]
+        raise HostError(f"`{' '.join(line[1:5])} ...` failed while preparing ComfyUI: {last[0].strip()}")
