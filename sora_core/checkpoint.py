@@ -301,6 +301,7 @@ def load(
     name_or_path: str | os.PathLike = "bundled",
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
+    only: tuple[str, ...] = NETWORKS,
 ) -> Models:
     """Load the networks of a checkpoint, in evaluation mode and without gradients.
 
@@ -310,6 +311,7 @@ def load(
     Args:
         name_or_path: see `resolve`.
         device, dtype: where and in which type the weights are held.
+        only: the networks to load; others stay None.
 
     Raises:
         UserError: see `resolve` and `read_header`; a tensor is missing, unexpected, of another shape, or not finite.
@@ -326,7 +328,7 @@ def load(
     for header in headers:
         config |= header.config
         card = header.card | card if "dit" not in header.config else card | header.card
-        for network in header.networks:
+        for network in set(header.networks) & set(only):
             networks[network] = _build(header, network, device, dtype)
     vae, dit, text = (networks.get(name) for name in NETWORKS)
     return Models(vae, dit, text, geometry_of(vae, dit), card, config)
