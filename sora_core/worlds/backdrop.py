@@ -17,7 +17,7 @@ class Place:
     u, v: distance right of and below the frame's centre in shorter sides, (N, T, 1, W) and (N, T, H, 1)
     y: the height as a fraction of the frame's, 0 = top, (N, T, H, 1)
     pixel: a pixel's width in shorter sides, (N, T, 1, 1)
-    seconds: (1, T, 1, 1)
+    seconds: the time of each frame, (1, frames, 1, 1); T is 1 where the camera stands still
     """
 
     def __init__(self, u, v, high: float, pixel, seconds):
@@ -32,7 +32,7 @@ class Place:
 def paint(kind: str, scenes, place: Place) -> torch.Tensor:
     """The background of scenes that all have this kind (a background or a style), (N, 3, T, H, W) in 0..1.
 
-    T is 1 if neither the camera nor the background itself moves.
+    T is 1 if neither the camera nor the background itself moves (only the sea does).
     """
     return _PAINTERS[kind](scenes, place)
 

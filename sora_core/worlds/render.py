@@ -91,23 +91,22 @@ def _camera(scene: Scene) -> tuple[float, float]:
 
 
 def _paint_backdrops(video, scenes, zoom, shift, fps: float):
-    """Fill the video with each scene's background, painted once where nothing in it moves."""
+    """Fill the video with each scene's background, painted once if neither it nor the camera moves."""
     frames, height, width = video.shape[2:]
     short, device = min(height, width), video.device
     groups = defaultdict(list)
     for row, scene in enumerate(scenes):
-        kind = scene.background if scene.style == "flat" else scene.style
-        groups[kind, scene.camera != "still" or kind == "sea"].append(row)
+        groups[scene.background if scene.style == "flat" else scene.style, scene.camera != "still"].append(row)
     right = (torch.arange(width, device=device) + 0.5 - width / 2) / short
     down = (torch.arange(height, device=device) + 0.5 - height / 2) / short
     seconds = (torch.arange(frames, device=device) / fps).reshape(1, -1, 1, 1)
     for (kind, moving), rows in sorted(groups.items()):
-        at = torch.tensor(rows, device=device)
         count = frames if moving else 1
-        scale = zoom[at, :count, None, None]
-        u = (right - shift[at, :count, None, None] * width / short) / scale
-        place = Place(u, down[:, None] / scale, height / short, 1 / (short * scale), seconds[:, :count])
-        video[at] = paint(kind, [scenes[row] for row in rows], place).expand(-1, -1, frames, -1, -1)
+        scale = zoom[rows, :count, None, None]
+        u = (right - shift[rows, :count, None, None] * width / short) / scale
+        place = Place(u, down[:, None] / scale, height / short, 1 / (short * scale), seconds)
+        for row, picture in zip(rows, paint(kind, [scenes[row] for row in rows], place), strict=True):
+            video[row] = picture
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -141,8 +140,9 @@ def _draw_things(video, at, things, style: str, window: int, x, y, size, angle):
     index = at.reshape(-1, 1, 1, 1) * (3 * area) + frame + rows.long() * width + columns.long()
     index = index.unsqueeze(1) + torch.arange(3, device=device).reshape(1, 3, 1, 1, 1) * area  # (N, 3, T, h, w)
     pixels = video.view(-1)
-    under = pixels[index]
-    pixels[index] = _STYLES[style](under, distance, dx / size, dy / size, size, things, min(height, width))
+    under = pixels.index_select(0, index.flatten()).view(index.shape)
+    drawn = _STYLES[style](under, distance, dx / size, dy / size, size, things, min(height, width))
+    pixels.scatter_(0, index.flatten(), drawn.flatten())
 
 
 def _ball(x, y, size):
