@@ -284,7 +284,7 @@ def _journey(draw: _Draw, count: int, frames: int, reach: float) -> torch.Tensor
         ],
         -1,
     )
-    still = draw.uniform(0, 1, count, 3).repeat_interleave(torch.tensor([2, 1, 1], device=draw.device), 1) < 0.17
+    still = draw.uniform(0, 1, count, 3)[:, [0, 0, 1, 2]] < 0.17  # shift, zoom and turn each
     still = still | (draw.uniform(0, 1, count, 1) < 0.17)
     ends[:, 1] = torch.where(still, ends[:, 0], ends[:, 1])
     t = torch.linspace(0, 1, frames, device=draw.device).reshape(1, -1, 1)

@@ -31,10 +31,10 @@ def render(scenes: list[Scene], frames: int, height: int, width: int, fps: float
     _paint_backdrops(video, scenes, zoom, shift, fps)
     groups = defaultdict(list)
     step = max(8, short // 8)
-    reach = (size * short).amax(-1).cpu()
     for row, scene in enumerate(scenes):
         for slot, thing in enumerate(scene.things):
-            need = 2 * (EXTENT[thing.shape] * float(reach[row, slot]) + _PAD[scene.style] * short + 1.5)
+            largest = thing.size * max(1.0, thing.scale) * math.exp(max(0.0, _camera(scene)[0]))
+            need = 2 * ((EXTENT[thing.shape] * largest + _PAD[scene.style]) * short + 1.5)
             groups[slot, scene.style, -(-math.ceil(need) // step) * step].append(row)
     for (slot, style, window), rows in sorted(groups.items()):
         things = [scenes[row].things[slot] for row in rows]

@@ -170,6 +170,10 @@ def test_any_size_renders_in_range(frames, height, width):
     assert video.std((1, 2, 3, 4)).min() > 0.01
 
 
+def test_every_tensor_is_made_on_the_device_asked_for():
+    assert render(_scenes(120, seed=7), 3, 32, 32, device="meta").device.type == "meta"
+
+
 def test_a_scene_looks_the_same_whatever_the_batch():
     scenes = _scenes(24, seed=8)
     whole = render(scenes, 5, 64, 64)
