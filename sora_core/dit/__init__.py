@@ -1,0 +1,6 @@
+"""The diffusion transformer: noisy spacetime patches in, clean patches out."""
+
+from .config import CONFIGS, DiTConfig
+from .model import DiT, Segment
+
+__all__ = ["CONFIGS", "DiT", "DiTConfig", "Segment"]

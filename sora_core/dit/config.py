@@ -1,0 +1,46 @@
+"""Sizes of the diffusion transformer, as one table from the bundled model to billions of parameters."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DiTConfig:
+    width: int  # features per token
+    depth: int  # blocks
+    heads: int
+    text_width: int  # features per text token
+    channels: int = 16  # of the latent
+    patch: tuple[int, int, int] = (1, 2, 2)  # latent frames x rows x columns that make a token
+    mlp_ratio: int = 4
+    t_stride: int = 4  # frames per latent frame, to place latent frames in seconds
+    local_mix: bool = False  # 3-tap depthwise mix along t, y, x in every block: sample efficiency for small models
+
+    def __post_init__(self):
+        object.__setattr__(self, "patch", tuple(self.patch))  # JSON gives lists
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+        if self.head_width % 8:
+            raise ValueError(f"width / heads = {self.head_width} must be a multiple of 8, so that t, y and x share it")
+        if len(self.patch) != 3 or min(self.patch) < 1:
+            raise ValueError(f"patch must be three positive sizes, not {self.patch}")
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.heads
+
+    @property
+    def rope_split(self) -> tuple[int, int, int]:
+        """Features of a head that carry the position in t, y and x: a quarter, and three eighths each."""
+        eighth = self.head_width // 8
+        return 2 * eighth, 3 * eighth, 3 * eighth
+
+
+CONFIGS = {
+    "tiny": DiTConfig(width=256, depth=8, heads=4, text_width=192, patch=(1, 1, 1), local_mix=True),
+    "small": DiTConfig(width=384, depth=12, heads=6, text_width=384),
+    "base": DiTConfig(width=768, depth=12, heads=12, text_width=768),
+    "large": DiTConfig(width=1024, depth=24, heads=16, text_width=1024),
+    "xl": DiTConfig(width=1536, depth=28, heads=12, text_width=2048),
+    "2b": DiTConfig(width=2048, depth=28, heads=16, text_width=2048),
+    "8b": DiTConfig(width=3072, depth=48, heads=24, text_width=4096),
+}

@@ -1,0 +1,69 @@
+"""Layers of the diffusion transformer. Tokens of all clips lie in one flat sequence (N, width); what belongs together
+is said by the segments (see `model.Segment`), so clips of different sizes share every matrix product."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square normalisation over the last axis, with a learned scale."""
+
+    def __init__(self, width: int, *, device=None, dtype=None):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width, device=device, dtype=dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, x.shape[-1:], self.weight.to(x), eps=1e-6)
+
+
+def sinusoids(values: Tensor, width: int) -> Tensor:
+    """(U,) levels in [0, 1] to (U, width) sines and cosines of geometric frequencies."""
+    frequencies = torch.exp(-math.log(10_000) * torch.arange(width // 2, device=values.device) / (width // 2))
+    angles = 1000 * values[:, None].float() * frequencies
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+def rope_table(positions: Tensor, split: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (n, head_width / 2) of rotary position embedding for positions (n, 3) in t, y, x.
+
+    The grid of a training clip spans a few units, so frequencies start at one radian per unit and fall to 1/100.
+    """
+    angles = []
+    for axis, features in enumerate(split):
+        pairs = features // 2
+        frequencies = torch.exp(-math.log(100) * torch.arange(pairs, device=positions.device) / pairs)
+        angles.append(positions[:, axis, None].float() * frequencies)
+    angles = torch.cat(angles, dim=-1)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate feature pairs (i, i + d/2) of x (b, n, heads, d) by the angles of each token (n, d/2). Su et al. 2021."""
+    first, second = x.chunk(2, dim=-1)
+    cos, sin = cos[:, None].to(x), sin[:, None].to(x)
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+
+
+class LocalMix(nn.Module):
+    """Each feature adds a weighted sum of its neighbours' along t, y and x (depthwise, 3 taps an axis, zeros outside)."""
+
+    def __init__(self, width: int, *, device=None, dtype=None):
+        super().__init__()
+        self.taps = nn.Parameter(torch.zeros(3, 2, width, device=device, dtype=dtype))  # axis, before/after, feature
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (b, t, h, w, width)."""
+        taps = self.taps.to(x)
+        out = x
+        for axis in range(3):
+            size = x.shape[axis + 1]
+            if size == 1:
+                continue
+            edge = torch.zeros_like(x.narrow(axis + 1, 0, 1))
+            before = torch.cat([edge, x.narrow(axis + 1, 0, size - 1)], dim=axis + 1)
+            after = torch.cat([x.narrow(axis + 1, 1, size - 1), edge], dim=axis + 1)
+            out = torch.addcmul(torch.addcmul(out, before, taps[axis, 0]), after, taps[axis, 1])
+        return out

@@ -1,0 +1,271 @@
+"""Diffusion transformer over spacetime patches.
+
+Sora report: "given input noisy patches (and conditioning information like text prompts), it's trained to predict the
+original 'clean' patches". Every patch has a noise level of its own: 1 is noise, 0 is clean (design, section 5).
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from ..errors import UserError
+from .config import DiTConfig
+from .layers import LocalMix, RMSNorm, rope_table, rotate, sinusoids
+
+
+def sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Attention on (b, heads, n, d); `mask` (b, 1, 1, m) is True where a key may be seen."""
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+@dataclass
+class Segment:
+    """Clips of one size, and what they are told. A pack is a list of these: attention stays within a clip."""
+
+    x: Tensor  # (b, C, t, h, w) noisy latent
+    level: Tensor  # (b,) or (b, 1, t, h, w), constant within a patch
+    text: Tensor  # (b, L, text_width); token 0 summarises the text
+    text_mask: Tensor | None = None  # (b, L), True where there is text
+    fps: float = 8.0
+
+
+@dataclass
+class _Layout:
+    """A segment inside the flat sequence."""
+
+    start: int
+    clips: int
+    grid: tuple[int, int, int]
+    rope: tuple[Tensor, Tensor]
+    text: slice  # rows of the flat text (b * L, text_width)
+    text_mask: Tensor | None  # (b, 1, 1, L)
+
+    @property
+    def tokens(self) -> int:
+        return self.grid[0] * self.grid[1] * self.grid[2]
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.start, self.start + self.clips * self.tokens)
+
+
+def precondition(level: Tensor) -> tuple[Tensor, Tensor]:
+    """(skip, out) such that x0 = skip x + out F, where F has unit variance at every level (Karras et al. 2022, for
+    x = (1 - s) x0 + s e with unit-variance data). At level 0 a patch passes unchanged; at 1 the network gives all."""
+    power = (1 - level) ** 2 + level**2
+    return (1 - level) / power, level / power.sqrt()
+
+
+# ------------------------------------------------------------------ one block
+
+
+class SelfAttention(nn.Module):
+    def __init__(self, config: DiTConfig, attention, *, operations, device=None, dtype=None):
+        super().__init__()
+        weights = {"device": device, "dtype": dtype}
+        self.heads, self.attention = config.heads, attention
+        self.qkv = operations.Linear(config.width, 3 * config.width, bias=False, **weights)
+        self.q_norm = RMSNorm(config.head_width, **weights)
+        self.k_norm = RMSNorm(config.head_width, **weights)
+        self.out = operations.Linear(config.width, config.width, **weights)
+
+    def forward(self, x: Tensor, layouts: list[_Layout]) -> Tensor:
+        """x (N, width); every clip attends to itself alone."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
+        q, k = self.q_norm(q), self.k_norm(k)
+        parts = []
+        for layout in layouts:
+            cos, sin = layout.rope
+            b, rows = layout.clips, layout.rows
+            qs, ks, vs = (rearrange(part[rows], "(b n) h d -> b n h d", b=b) for part in (q, k, v))
+            qs, ks = rotate(qs, cos, sin), rotate(ks, cos, sin)
+            y = self.attention(qs.transpose(1, 2), ks.transpose(1, 2), vs.transpose(1, 2))
+            parts.append(rearrange(y, "b h n d -> (b n) (h d)"))
+        return self.out(parts[0] if len(parts) == 1 else torch.cat(parts))
+
+
+class CrossAttention(nn.Module):
+    """Patches read the text. Text tokens carry no order here, so repeating or permuting them changes nothing."""
+
+    def __init__(self, config: DiTConfig, attention, *, operations, device=None, dtype=None):
+        super().__init__()
+        weights = {"device": device, "dtype": dtype}
+        self.heads, self.attention = config.heads, attention
+        self.q = operations.Linear(config.width, config.width, bias=False, **weights)
+        self.kv = operations.Linear(config.text_width, 2 * config.width, bias=False, **weights)
+        self.q_norm = RMSNorm(config.head_width, **weights)
+        self.k_norm = RMSNorm(config.head_width, **weights)
+        self.out = operations.Linear(config.width, config.width, **weights)
+
+    def forward(self, x: Tensor, text: Tensor, layouts: list[_Layout]) -> Tensor:
+        q = self.q_norm(self.q(x).unflatten(-1, (self.heads, -1)))
+        k, v = self.kv(text).unflatten(-1, (2, self.heads, -1)).unbind(1)
+        k = self.k_norm(k)
+        parts = []
+        for layout in layouts:
+            qs = rearrange(q[layout.rows], "(b n) h d -> b h n d", b=layout.clips)
+            ks, vs = (rearrange(part[layout.text], "(b n) h d -> b h n d", b=layout.clips) for part in (k, v))
+            y = self.attention(qs, ks, vs, layout.text_mask)
+            parts.append(rearrange(y, "b h n d -> (b n) (h d)"))
+        return self.out(parts[0] if len(parts) == 1 else torch.cat(parts))
+
+
+class Block(nn.Module):
+    """Attention among patches, attention to the text, MLP. The first and last are modulated by the noise level
+    (adaLN, one shared MLP with offsets per block, as PixArt-alpha)."""
+
+    def __init__(self, config: DiTConfig, attention, *, operations, device=None, dtype=None):
+        super().__init__()
+        weights = {"device": device, "dtype": dtype}
+        kwargs = {"operations": operations} | weights
+        self.offset = nn.Parameter(torch.zeros(6, config.width, **weights))
+        self.mix = LocalMix(config.width, **weights) if config.local_mix else None
+        self.attention = SelfAttention(config, attention, **kwargs)
+        self.norm_text = RMSNorm(config.width, **weights)
+        self.cross = CrossAttention(config, attention, **kwargs)
+        self.up = operations.Linear(config.width, config.mlp_ratio * config.width, **weights)
+        self.down = operations.Linear(config.mlp_ratio * config.width, config.width, **weights)
+
+    def forward(self, x: Tensor, modulation: Tensor, index: Tensor, text: Tensor, layouts: list[_Layout]) -> Tensor:
+        """x (N, width); modulation (U, 6, width), one row per distinct level of a clip; index (N,) chooses a token's row."""
+        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = (
+            (modulation + self.offset.to(modulation))[index].to(x).unbind(1)
+        )
+        y = torch.addcmul(shift, F.rms_norm(x, x.shape[-1:], eps=1e-6), 1 + scale)
+        if self.mix is not None:
+            y = torch.cat([self.mix(y[item.rows].view(item.clips, *item.grid, -1)).flatten(0, 3) for item in layouts])
+        x = torch.addcmul(x, gate, self.attention(y, layouts))
+        x = x + self.cross(self.norm_text(x), text, layouts)
+        y = torch.addcmul(shift_mlp, F.rms_norm(x, x.shape[-1:], eps=1e-6), 1 + scale_mlp)
+        return torch.addcmul(x, gate_mlp, self.down(F.gelu(self.up(y), approximate="tanh")))
+
+
+# ------------------------------------------------------------------ the model
+
+
+class DiT(nn.Module):
+    """Predicts clean patches. `operations` (torch.nn or a host's), `attention` (as `sdpa`), device and dtype are handed
+    in, so that a host can offload, cast and override them."""
+
+    adamw_only = ("patch_in", "patch_out", "time", "summary", "modulation")  # first and last layers, conditioning
+
+    def __init__(self, config: DiTConfig, *, operations=nn, attention=sdpa, device=None, dtype=None):
+        super().__init__()
+        weights = {"device": device, "dtype": dtype}
+        self.config = config
+        self.compute_dtype: torch.dtype | None = None  # of activations, where it differs from the weights'
+        features = config.channels * config.patch[0] * config.patch[1] * config.patch[2]
+        self.patch_in = operations.Linear(features, config.width, **weights)
+        self.time_in = operations.Linear(256, config.width, **weights)
+        self.time_out = operations.Linear(config.width, config.width, **weights)
+        self.summary = operations.Linear(config.text_width, config.width, **weights)
+        self.modulation = operations.Linear(config.width, 6 * config.width, **weights)
+        self.blocks = nn.ModuleList(
+            Block(config, attention, operations=operations, **weights) for _ in range(config.depth)
+        )
+        self.offset_out = nn.Parameter(torch.zeros(2, config.width, **weights))
+        self.patch_out = operations.Linear(config.width, features, **weights)
+
+    def initialize(self) -> "DiT":
+        """Start as the identity of residual blocks: gates at zero (adaLN-Zero, Peebles and Xie 2023), output at zero."""
+        for name, p in self.named_parameters():
+            if p.ndim == 2 and name.endswith("weight"):
+                nn.init.normal_(p, std=min(0.02 * (1024 / p.shape[1]) ** 0.5, 0.06))
+            elif name.endswith("bias"):
+                nn.init.zeros_(p)
+        for layer in [self.modulation, self.patch_out, *(block.cross.out for block in self.blocks)]:
+            nn.init.zeros_(layer.weight)
+        return self
+
+    def forward(self, x, level, text, text_mask=None, fps: float = 8.0) -> Tensor:
+        """x (B, C, t, h, w) noisy latent, level (B,) or (B, 1, t, h, w), text (B, L, D), text_mask (B, L); the clean latent."""
+        return self.forward_pack([Segment(x, level, text, text_mask, fps)])[0]
+
+    def forward_pack(self, segments: list[Segment]) -> list[Tensor]:
+        """Clean latents of every segment of a pack. Clips of any sizes share one sequence; none sees another."""
+        dtype = self.compute_dtype or self.patch_in.weight.dtype
+        tokens, conditions, index, layouts, texts, levels = [], [], [], [], [], []
+        start = rows = text_start = 0
+        for segment in segments:
+            b, c, *size = segment.x.shape
+            p = self.config.patch
+            if c != self.config.channels or any(n % q for n, q in zip(size, p, strict=True)):
+                raise UserError(
+                    f"This transformer takes latents of {self.config.channels} channels in patches of {p}, "
+                    f"not a latent of shape {tuple(segment.x.shape)}."
+                )
+            grid = tuple(n // q for n, q in zip(size, p, strict=True))
+            level = segment.level.float()
+            distinct, clip, place = _distinct(level, grid, p)
+            conditions.append(self._condition(distinct, segment.text[clip, 0].to(dtype)))
+            index.append(rows + place)
+            rope = rope_table(self._positions(grid, segment.fps, segment.x.device), self.config.rope_split)
+            length = segment.text.shape[1]
+            mask = None if segment.text_mask is None else segment.text_mask.bool()[:, None, None, :]
+            layouts.append(_Layout(start, b, grid, rope, slice(text_start, text_start + b * length), mask))
+            tokens.append(self._patchify(segment.x).to(dtype))
+            texts.append(segment.text.flatten(0, 1).to(dtype))
+            levels.append(level if level.ndim == 5 else level.view(-1, 1, 1, 1, 1))
+            start += tokens[-1].shape[0]
+            rows += distinct.numel()
+            text_start += b * length
+        out = self._run(torch.cat(tokens), torch.cat(conditions), torch.cat(index), torch.cat(texts), layouts)
+        clean = []
+        for segment, layout, level in zip(segments, layouts, levels, strict=True):
+            skip, scale = precondition(level)
+            clean.append(skip * segment.x + scale * self._unpatchify(out[layout.rows], layout).float())
+        return clean
+
+    def _condition(self, level: Tensor, summary: Tensor) -> Tensor:
+        """(U,) levels and (U, D) summaries of the text to conditions (U, width)."""
+        wave = sinusoids(level, 256).to(summary)
+        return self.time_out(F.silu(self.time_in(wave))) + self.summary(summary)
+
+    def _run(self, x: Tensor, condition: Tensor, index: Tensor, text: Tensor, layouts: list[_Layout]) -> Tensor:
+        """(N, patch features) and what they are told to (N, patch features); the part worth compiling."""
+        x = self.patch_in(x)
+        modulation = self.modulation(F.silu(condition)).unflatten(-1, (6, -1))
+        for block in self.blocks:
+            x = block(x, modulation, index, text, layouts)
+        shift, scale = (condition[:, None] + self.offset_out.to(condition))[index].to(x).unbind(1)
+        return self.patch_out(torch.addcmul(shift, F.rms_norm(x, x.shape[-1:], eps=1e-6), 1 + scale))
+
+    def _patchify(self, x: Tensor) -> Tensor:
+        p, q, r = self.config.patch
+        return rearrange(x, "b c (t p) (h q) (w r) -> (b t h w) (c p q r)", p=p, q=q, r=r)
+
+    def _unpatchify(self, x: Tensor, layout: _Layout) -> Tensor:
+        (t, h, w), (p, q, r) = layout.grid, self.config.patch
+        return rearrange(x, "(b t h w) (c p q r) -> b c (t p) (h q) (w r)", t=t, h=h, w=w, p=p, q=q, r=r)
+
+    def _positions(self, grid: tuple[int, int, int], fps: float, device) -> Tensor:
+        """(tokens, 3): time in half seconds; y and x from the centre, in eighths of the picture's mean side.
+
+        So frame rate and size may change: a token's place is in seconds and relative to the picture.
+        """
+        t, h, w = grid
+        unit = 8 / (h * w) ** 0.5
+        times = torch.arange(t, device=device) * (2 * self.config.patch[0] * self.config.t_stride / fps)
+        ys = (torch.arange(h, device=device) - (h - 1) / 2) * unit
+        xs = (torch.arange(w, device=device) - (w - 1) / 2) * unit
+        return torch.stack(torch.meshgrid(times, ys, xs, indexing="ij"), dim=-1).flatten(0, 2)
+
+
+def _distinct(level: Tensor, grid: tuple[int, int, int], patch: tuple[int, int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    """The distinct levels (U,) of every clip, the clip (U,) of each, and for every token (N,) the index of its own.
+
+    Levels differ from patch to patch but few are distinct, so the modulation is computed once for each.
+    """
+    b, tokens = level.shape[0], grid[0] * grid[1] * grid[2]
+    clip = torch.arange(b, device=level.device)
+    if level.ndim == 1:
+        return level, clip, clip.repeat_interleave(tokens)
+    p, q, r = patch
+    per_token = level[:, 0, ::p, ::q, ::r].expand(b, *grid).reshape(b, tokens)
+    keys = per_token.double() + 4 * clip[:, None]  # levels lie in [0, 1]: no two clips share a key
+    keys, index = torch.unique(keys, return_inverse=True)
+    clip = keys.div(4, rounding_mode="floor")
+    return (keys - 4 * clip).float(), clip.long(), index.flatten()

@@ -1,0 +1,117 @@
+"""A small bidirectional transformer over windows of a text, trained jointly with the diffusion transformer.
+
+A text of any length is read in windows; the result is one summary vector followed by a vector per token of all windows.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .tokenizer import PAD, SUMMARY, Tokenizer
+
+WINDOW = 64  # tokens that see each other, the summary token among them
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    merges: tuple[tuple[int, int], ...]  # of the tokenizer
+    width: int = 192
+    depth: int = 3
+    heads: int = 4
+
+    def __post_init__(self):
+        object.__setattr__(self, "merges", tuple((int(a), int(b)) for a, b in self.merges))  # JSON gives lists
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+
+
+class Layer(nn.Module):
+    """Pre-norm self-attention and MLP."""
+
+    def __init__(self, width: int, heads: int, *, operations, device=None, dtype=None):
+        super().__init__()
+        weights = {"device": device, "dtype": dtype}
+        self.heads = heads
+        self.norm_attention = operations.LayerNorm(width, **weights)
+        self.qkv = operations.Linear(width, 3 * width, **weights)
+        self.out = operations.Linear(width, width, **weights)
+        self.norm_mlp = operations.LayerNorm(width, **weights)
+        self.up = operations.Linear(width, 4 * width, **weights)
+        self.down = operations.Linear(4 * width, width, **weights)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x (W, L, width), mask (W, 1, 1, L)."""
+        qkv = self.qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(*qkv, attn_mask=mask).transpose(1, 2).flatten(2)
+        x = x + self.out(y)
+        return x + self.down(F.gelu(self.up(self.norm_mlp(x)), approximate="tanh"))
+
+
+class TextEncoder(nn.Module):
+    """Text to (B, L, width). Layers come from `operations` (torch.nn or a host's)."""
+
+    adamw_only = ("tokens", "places")
+
+    def __init__(self, config: TextConfig, *, operations=nn, device=None, dtype=None):
+        super().__init__()
+        weights = {"device": device, "dtype": dtype}
+        self.config = config
+        self.tokenizer = Tokenizer(config.merges)
+        self.tokens = operations.Embedding(self.tokenizer.size, config.width, **weights)
+        self.places = operations.Embedding(WINDOW, config.width, **weights)
+        self.layers = nn.ModuleList(
+            Layer(config.width, config.heads, operations=operations, **weights) for _ in range(config.depth)
+        )
+        self.norm = operations.LayerNorm(config.width, **weights)
+
+    def initialize(self) -> "TextEncoder":
+        for p in (self.tokens.weight, self.places.weight):
+            nn.init.normal_(p, std=0.1)
+        for layer in self.layers:
+            nn.init.zeros_(layer.out.weight)
+            nn.init.zeros_(layer.down.weight)
+        return self
+
+    def windows(self, text: str) -> list[list[int]]:
+        """Ids of a text in windows of at most `WINDOW`, each led by the summary token; the empty text has one window."""
+        ids = self.tokenizer.encode(text)
+        step = WINDOW - 1
+        return [[SUMMARY, *ids[start : start + step]] for start in range(0, max(len(ids), 1), step)]
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Windows of ids (W, L), L <= WINDOW, padded with PAD, to (W, L, width)."""
+        mask = (ids != PAD)[:, None, None, :]
+        x = self.tokens(ids) + self.places(torch.arange(ids.shape[1], device=ids.device))
+        for layer in self.layers:
+            x = layer(x, mask)
+        return self.norm(x)
+
+    def encode_windows(self, windows: list[list[int]]) -> Tensor:
+        """One text's windows to (1, 1 + tokens, width): the mean of the summaries, then every token."""
+        return self._joined(self.forward(self._padded(windows)), [len(w) for w in windows])[None]
+
+    def encode_texts(self, texts: list[str], multiple: int = 1) -> tuple[Tensor, Tensor]:
+        """Texts to (B, L, width) and the mask (B, L) of what is text; L is padded to a multiple of `multiple`."""
+        parts = [self.windows(text) for text in texts]
+        encoded = self.forward(self._padded([window for part in parts for window in part]))
+        vectors, start = [], 0
+        for part in parts:
+            vectors.append(self._joined(encoded[start : start + len(part)], [len(w) for w in part]))
+            start += len(part)
+        longest = max(len(v) for v in vectors)
+        longest += -longest % multiple
+        text = torch.stack([F.pad(v, (0, 0, 0, longest - len(v))) for v in vectors])
+        lengths = torch.tensor([len(v) for v in vectors], device=text.device)
+        return text, torch.arange(longest, device=text.device) < lengths[:, None]
+
+    def _padded(self, windows: list[list[int]]) -> Tensor:
+        longest = max(map(len, windows))
+        rows = [window + [PAD] * (longest - len(window)) for window in windows]
+        return torch.tensor(rows, device=self.norm.weight.device)
+
+    @staticmethod
+    def _joined(encoded: Tensor, lengths: list[int]) -> Tensor:
+        tokens = [row[1:length] for row, length in zip(encoded, lengths, strict=True)]
+        return torch.cat([encoded[:, 0].mean(0, keepdim=True), *tokens])

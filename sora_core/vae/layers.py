@@ -1,0 +1,100 @@
+"""Layers of the compression network. Features travel as (B, T, H, W, C).
+
+Everything is causal in time, and no statistic crosses space or time, so a clip fed in pieces gives what the whole gives.
+Before the first frame lies that same frame, repeated for ever: a still image is therefore exactly a video of one frame,
+and the network never pays for padding frames. What a layer must remember between pieces is kept in `state`, a dict
+from the layer to a tensor, which is empty at the start of a clip (feature caching as in WF-VAE and Wan).
+"""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+State = dict[nn.Module, Tensor]
+
+
+class RMSNorm(nn.Module):
+    """Normalisation over channels only: no statistic crosses space or time."""
+
+    def __init__(self, width: int, *, device=None, dtype=None):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width, device=device, dtype=dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, x.shape[-1:], self.weight.to(x), eps=1e-6)
+
+
+class SpatialConv(nn.Module):
+    """3 x 3 convolution of every frame by itself, zeros around the picture."""
+
+    def __init__(self, width_in: int, width_out: int, *, operations, device=None, dtype=None):
+        super().__init__()
+        self.conv = operations.Conv2d(width_in, width_out, 3, padding=1, device=device, dtype=dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        frames = rearrange(x, "b t h w c -> (b t) c h w")  # a view: the memory stays channels-last
+        return rearrange(self.conv(frames), "(b t) c h w -> b t h w c", b=x.shape[0])
+
+
+class TemporalConv(nn.Module):
+    """Causal convolution over a frame and the two before it, each pixel by itself."""
+
+    def __init__(self, width: int, *, operations, device=None, dtype=None):
+        super().__init__()
+        self.linear = operations.Linear(3 * width, width, device=device, dtype=dtype)
+
+    def forward(self, x: Tensor, state: State) -> Tensor:
+        past = state.get(self)
+        if past is None:
+            past = x[:, :1].expand(-1, 2, -1, -1, -1)
+        x = torch.cat([past, x], dim=1)
+        state[self] = x[:, -2:]
+        return self.linear(torch.cat([x[:, :-2], x[:, 1:-1], x[:, 2:]], dim=-1))
+
+
+class Block(nn.Module):
+    """Residual: look around in space, then back in time."""
+
+    def __init__(self, width: int, **kwargs):
+        super().__init__()
+        weights = {k: v for k, v in kwargs.items() if k != "operations"}
+        self.norm_space = RMSNorm(width, **weights)
+        self.space = SpatialConv(width, width, **kwargs)
+        self.norm_time = RMSNorm(width, **weights)
+        self.time = TemporalConv(width, **kwargs)
+
+    def forward(self, x: Tensor, state: State) -> Tensor:
+        y = self.space(F.silu(self.norm_space(x)))
+        return x + self.time(F.silu(self.norm_time(y)), state)
+
+
+class Merge(nn.Module):
+    """Two frames, and `size` x `size` pixels, become one: frame 0 by itself (paired with itself), then pairs."""
+
+    def __init__(self, width_in: int, width_out: int, size: int, *, operations, device=None, dtype=None):
+        super().__init__()
+        self.size = size
+        self.linear = operations.Linear(2 * size * size * width_in, width_out, device=device, dtype=dtype)
+
+    def forward(self, x: Tensor, state: State) -> Tensor:
+        if self not in state:
+            x = torch.cat([x[:, :1], x], dim=1)
+            state[self] = x.new_empty(0)  # only marks that the clip has begun
+        return self.linear(rearrange(x, "b (t p) (h q) (w r) c -> b t h w (p q r c)", p=2, q=self.size, r=self.size))
+
+
+class Split(nn.Module):
+    """The way back from `Merge`: one becomes two frames and `size` x `size` pixels; the very first keeps the later one."""
+
+    def __init__(self, width_in: int, width_out: int, size: int, *, operations, device=None, dtype=None):
+        super().__init__()
+        self.size = size
+        self.linear = operations.Linear(width_in, 2 * size * size * width_out, device=device, dtype=dtype)
+
+    def forward(self, x: Tensor, state: State) -> Tensor:
+        x = rearrange(self.linear(x), "b t h w (p q r c) -> b (t p) (h q) (w r) c", p=2, q=self.size, r=self.size)
+        if self not in state:
+            state[self] = x.new_empty(0)
+            x = x[:, 1:]
+        return x

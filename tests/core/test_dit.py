@@ -1,0 +1,109 @@
+"""The transformer: packs, levels per patch, sizes."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from sora_core.dit import CONFIGS, DiT, DiTConfig, Segment
+from sora_core.dit.model import precondition
+from sora_core.errors import UserError
+
+SMALL = DiTConfig(width=64, depth=2, heads=2, text_width=24, channels=4, patch=(1, 2, 2), local_mix=True)
+
+
+@pytest.fixture(scope="module")
+def dit():
+    torch.manual_seed(0)
+    model = DiT(SMALL).initialize()
+    for p in model.parameters():  # away from zero gates, so that every path matters
+        p.data += 0.1 * torch.randn_like(p)
+    return model.eval().requires_grad_(False)
+
+
+def segment(clips, t, h, w, seed=0, tokens=5):
+    g = torch.Generator().manual_seed(seed)
+    level = torch.rand(clips, 1, t, h // 2, w // 2, generator=g).repeat_interleave(2, 3).repeat_interleave(2, 4)
+    mask = torch.arange(tokens) < torch.randint(1, tokens + 1, (clips, 1), generator=g)
+    return Segment(
+        torch.randn(clips, 4, t, h, w, generator=g), level, torch.randn(clips, tokens, 24, generator=g), mask
+    )
+
+
+def one(dit, s, i):
+    return dit(s.x[i : i + 1], s.level[i : i + 1], s.text[i : i + 1], s.text_mask[i : i + 1], s.fps)
+
+
+def test_packed_equals_separate(dit):
+    pack = [segment(2, 3, 4, 6, 1), segment(3, 1, 8, 2, 2, tokens=7), segment(1, 2, 2, 2, 3)]
+    for s, out in zip(pack, dit.forward_pack(pack), strict=True):
+        assert out.shape == s.x.shape
+        for i in range(len(s.x)):
+            torch.testing.assert_close(out[i : i + 1], one(dit, s, i), rtol=0, atol=1e-5)
+
+
+def test_a_level_per_clip_equals_a_level_per_patch(dit):
+    s = segment(3, 2, 4, 4)
+    level = torch.tensor([1.0, 0.3, 0.0])
+    per_patch = level.view(3, 1, 1, 1, 1).expand(3, 1, 2, 4, 4)
+    torch.testing.assert_close(
+        dit(s.x, level, s.text, s.text_mask), dit(s.x, per_patch, s.text, s.text_mask), rtol=0, atol=1e-5
+    )
+
+
+def test_clean_patches_pass_and_are_read(dit):
+    s = segment(1, 2, 4, 4)
+    s.level[:, :, 0] = 0
+    out = one(dit, s, 0)
+    assert torch.equal(out[:, :, 0], s.x[:, :, 0])
+    s.x[:, :, 0] += 1
+    assert (one(dit, s, 0)[:, :, 1] - out[:, :, 1]).abs().max() > 1e-3
+
+
+def test_the_level_the_text_and_the_frame_rate_matter(dit):
+    s = segment(1, 2, 4, 4)
+    out = one(dit, s, 0)
+    for other in (
+        dataclasses.replace(s, level=s.level * 0.5 + 0.1),
+        dataclasses.replace(s, text=s.text.roll(1, dims=-1)),
+        dataclasses.replace(s, fps=24.0),
+    ):
+        assert (one(dit, other, 0) - out).abs().max() > 1e-3
+
+
+def test_repeating_the_text_changes_nothing(dit):
+    """Hosts repeat conditions to make lengths equal."""
+    s = segment(1, 2, 4, 4)
+    s.text_mask = torch.ones_like(s.text_mask)
+    twice = dit(s.x, s.level, s.text.repeat(1, 2, 1), s.text_mask.repeat(1, 2))
+    torch.testing.assert_close(twice, one(dit, s, 0), rtol=0, atol=1e-5)
+
+
+def test_preconditioning_has_unit_variance():
+    """x = (1 - s) x0 + s e: what the network must give, (x0 - skip x) / out, has variance 1 at every level."""
+    g = torch.Generator().manual_seed(0)
+    x0, e = torch.randn(2, 200_000, generator=g, dtype=torch.double)
+    for s in (0.01, 0.3, 0.7, 1.0):
+        skip, out = precondition(torch.tensor(s, dtype=torch.double))
+        assert ((x0 - skip * ((1 - s) * x0 + s * e)) / out).var() == pytest.approx(1, rel=0.02)
+
+
+def test_named_sizes_reach_billions():
+    sizes = {}
+    for name, config in CONFIGS.items():
+        with torch.device("meta"):
+            sizes[name] = sum(p.numel() for p in DiT(config).parameters())
+    assert sizes["tiny"] < 10e6 and sizes["2b"] > 1.9e9 and sizes["8b"] > 7e9
+    assert list(sizes.values()) == sorted(sizes.values())
+
+
+def test_a_wrong_latent_is_refused(dit):
+    with pytest.raises(UserError, match="takes latents of 4 channels"):
+        dit(torch.zeros(1, 16, 1, 4, 4), torch.ones(1), torch.zeros(1, 1, 24))
+    with pytest.raises(UserError, match="patches of"):
+        dit(torch.zeros(1, 4, 1, 3, 4), torch.ones(1), torch.zeros(1, 1, 24))
+
+
+def test_a_wrong_config_is_refused():
+    with pytest.raises(ValueError, match="multiple of heads"):
+        DiTConfig(width=100, depth=1, heads=3, text_width=8)
