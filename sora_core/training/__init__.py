@@ -1,0 +1,1 @@
+"""Training: losses, data, packing and the loop. `run.main` is what the command line calls."""

@@ -1,0 +1,97 @@
+"""Optimisers: AdamW, and Muon for the matrices and kernels of a network with AdamW for the rest."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError
+
+
+def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
+    """Nearest semi-orthogonal matrix (rows x columns), roughly: quintic Newton-Schulz in bfloat16 (Jordan et al. 2024)."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = matrix.bfloat16()
+    tall = x.shape[0] > x.shape[1]
+    if tall:
+        x = x.T
+    x = x / (x.norm() + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return (x.T if tall else x).to(matrix.dtype)
+
+
+class MuonAdamW(torch.optim.Optimizer):
+    """Muon (Jordan et al. 2024), with kernels seen as matrices (out, everything else), and AdamW for groups with `muon=False`.
+
+    A Muon update is scaled to the size of an AdamW update (0.2 sqrt(max(rows, columns)), Liu et al. 2025), so one
+    learning rate serves both. torch.optim.Muon refuses convolution kernels, which is why this exists.
+    """
+
+    def __init__(self, groups, lr: float, betas=(0.9, 0.99), weight_decay=0.0, momentum=0.95):
+        super().__init__(
+            groups, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "momentum": momentum, "muon": False}
+        )
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            if group["weight_decay"]:
+                torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
+            (self._muon if group["muon"] else self._adamw)(group, params)
+
+    def _muon(self, group, params):
+        for p in params:
+            state = self.state[p]
+            if not state:
+                state["momentum"] = torch.zeros_like(p)
+            state["momentum"].lerp_(p.grad, 1 - group["momentum"])
+            update = p.grad.lerp(state["momentum"], group["momentum"]).flatten(1)
+            scale = 0.2 * math.sqrt(max(update.shape))
+            p.sub_(orthogonalize(update).view_as(p), alpha=group["lr"] * scale)
+
+    def _adamw(self, group, params):
+        beta1, beta2 = group["betas"]
+        for p in params:
+            state = self.state[p]
+            if not state:
+                state["step"] = torch.zeros((), dtype=torch.float64)
+                state["mean"], state["square"] = torch.zeros_like(p), torch.zeros_like(p)
+            state["step"] += 1
+            n = state["step"].item()
+            state["mean"].lerp_(p.grad, 1 - beta1)
+            state["square"].mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
+            denominator = (state["square"] / (1 - beta2**n)).sqrt_().add_(1e-8)
+            p.addcdiv_(state["mean"], denominator, value=-group["lr"] / (1 - beta1**n))
+
+
+def build_optimizer(model: nn.Module, kind: str, lr: float, weight_decay: float) -> MuonAdamW:
+    """`kind` "muon" gives every hidden matrix and kernel to Muon; "adamw" none. Decay is for matrices only.
+
+    A model may name, by prefix, parameters that stay with AdamW (`adamw_only`: embeddings, first and last layers) and
+    ones that learn at a tenth of the rate (`gentle`: layers fed by raw pixels, whose inputs are nearly all alike, so
+    that a small change of the weights is a large one of the output).
+    """
+    if kind not in ("adamw", "muon"):
+        raise UserError(f"optimizer must be adamw or muon, not {kind}.")
+    groups: dict[tuple[bool, bool, bool], list] = {}
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            matrix = p.ndim >= 2
+            muon = matrix and kind == "muon" and not name.startswith(tuple(getattr(model, "adamw_only", ())))
+            gentle = name.startswith(tuple(getattr(model, "gentle", ())))
+            groups.setdefault((muon, matrix, gentle), []).append(p)
+    return MuonAdamW(
+        [
+            {
+                "params": params,
+                "muon": muon,
+                "weight_decay": weight_decay if matrix else 0.0,
+                "rate": 0.1 if gentle else 1.0,
+            }
+            for (muon, matrix, gentle), params in sorted(groups.items())
+        ],
+        lr=lr,
+    )
