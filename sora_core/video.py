@@ -267,7 +267,8 @@ class VideoWriter:
         else:
             options = {"lossless": True} if self.ending == ".webp" else {"quality": 95, "subsampling": 0}
             exif = Image.Exif()
-            exif[0x010E] = json.dumps(self.tags)  # ImageDescription
+            # ImageDescription; a JPEG's header holds 64 KB, so a text of many pages is cut
+            exif[0x010E] = json.dumps({key: value[:4000] for key, value in self.tags.items()})
             options["exif"] = exif
         image.save(self._part, **options)
 

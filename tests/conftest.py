@@ -17,3 +17,26 @@ def smooth_clip():
         ]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory):
+    """A complete checkpoint of untrained two-layer networks: (1, 2, 2) patches, 4 channels, defaults in its card."""
+    from sora_core.checkpoint import save
+    from sora_core.dit import DiT, DiTConfig
+    from sora_core.text import TextConfig, TextEncoder
+    from sora_core.vae import VAE, VAEConfig
+
+    torch.manual_seed(0)
+    codec = VAEConfig(
+        channels=4, fine_width=8, middle_width=8, coarse_width=8, encoder_blocks=(1, 0, 1), decoder_blocks=(1, 0, 1)
+    )
+    modules = {
+        "vae": VAE(codec),
+        "dit": DiT(DiTConfig(width=32, depth=2, heads=2, text_width=16, channels=4, patch=(1, 2, 2))),
+        "text": TextEncoder(TextConfig(merges=((100, 110), (258, 101)), width=16, depth=1, heads=2)),
+    }
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
+    card = {"settings": {"steps": 3, "cfg": 2.0}, "size": {"width": 32, "height": 32, "frames": 5, "fps": 8.0}}
+    save(path, modules, card=card)
+    return path

@@ -108,6 +108,12 @@ def test_images_say_what_made_them(tmp_path, smooth_clip):
         assert json.loads(Image.open(tmp_path / name).getexif()[0x010E])["seed"] == "7"
 
 
+def test_a_text_of_many_pages_fits_every_kind(tmp_path, smooth_clip):
+    for ending in ("mp4", "webm", "gif", "png", "jpg", "webp"):
+        write(tmp_path / f"a.{ending}", smooth_clip(1, 16, 16), metadata={"prompt": "\N{HOT BEVERAGE} " * 500_000})
+        assert probe(tmp_path / f"a.{ending}").frames == 1
+
+
 def test_even_sizes_play_everywhere(tmp_path, smooth_clip):
     write(tmp_path / "a.mp4", smooth_clip(2, 16, 18))
     with av.open(str(tmp_path / "a.mp4")) as container:

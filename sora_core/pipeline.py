@@ -1,0 +1,219 @@
+"""Prompt and canvas in, video out: the one place that the command line, the tests and the evaluation call.
+
+A video is sampled as a latent and decoded as a stream, so its frames need never be held together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import canvas as canvases
+from .canvas import Canvas
+from .checkpoint import Models
+from .codec import Codec
+from .errors import UserError
+from .grid import MIN_SIDE, Grid, frames_for
+from .memory import available_memory
+from .sampler import Callback, guide, sample
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a canvas is filled.
+
+    Attributes:
+        seed: of the noise field; sample b of a batch is the single video of seed + b.
+        steps: of the solver.
+        solver: a name in `sampler.SOLVERS`.
+        cfg: strength of guidance; 1 is none.
+        interval: (low, high) levels between which guidance acts.
+        rescale: how far guidance keeps the contrast of the plain prediction, 0 to 1.
+        shift: of the schedule; None follows the number of tokens.
+        negative: what the video should not be.
+    """
+
+    seed: int = 0
+    steps: int = 20
+    solver: str = "ab2"
+    cfg: float = 4.0
+    interval: tuple[float, float] = (0.0, 1.0)
+    rescale: float = 0.0
+    shift: float | None = None
+    negative: str = ""
+
+
+@dataclass(frozen=True)
+class Size:
+    """The size of a video that nobody gave one for."""
+
+    width: int = 64
+    height: int = 64
+    frames: int = 17
+    fps: float = 8.0
+
+
+class Pipeline(Codec):
+    """The three networks of a checkpoint, working together.
+
+    Attributes:
+        settings, size: this checkpoint's defaults, from the tables ``settings`` and ``size`` of its card.
+
+    Raises:
+        UserError: a network is missing, or they do not belong together.
+    """
+
+    networks = ("vae", "dit", "text")
+
+    def __init__(self, models: Models, device: torch.device | str = "cpu"):
+        super().__init__(models, device)
+        self.dit, self.text = models.dit, models.text
+        if self.vae.config.channels != self.dit.config.channels:
+            raise UserError(
+                f"The codec's latents have {self.vae.config.channels} channels and the transformer's "
+                f"{self.dit.config.channels}: these networks do not belong together."
+            )
+        self.settings = _from_card(Settings, models.card.get("settings"))
+        self.size = _from_card(Size, models.card.get("size"))
+
+    # -- sizes ------------------------------------------------------------------------------------------------------
+
+    def grid(
+        self,
+        width: int | None = None,
+        height: int | None = None,
+        frames: int | None = None,
+        fps: float | None = None,
+        seconds: float | None = None,
+    ) -> Grid:
+        """A grid for this model; what is left out is the checkpoint's default.
+
+        Raises:
+            UserError: sizes that are impossible, frames and seconds together, or more memory than there is.
+        """
+        if frames is not None and seconds is not None:
+            raise UserError("Give the frames or the seconds, not both.")
+        fps = self.size.fps if fps is None else fps
+        if seconds is not None:
+            frames = frames_for(seconds, fps)
+        grid = Grid(
+            self.size.frames if frames is None else frames,
+            self.size.height if height is None else height,
+            self.size.width if width is None else width,
+            fps,
+            self.geometry,
+        )
+        self.check_memory(grid)
+        return grid
+
+    def check_memory(self, grid: Grid) -> None:
+        """Refuse a grid that this machine cannot hold, before anything is allocated."""
+        weights = next(self.dit.parameters())
+        config = self.dit.config
+        grid.check_memory(
+            available_memory(self.device),
+            width=config.width,
+            depth=config.depth,
+            bytes_per_element=weights.element_size(),
+        )
+
+    # -- making -----------------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def fill(self, canvas: Canvas, prompt: str | Sequence[str], callback: Callback | None = None, **settings) -> Tensor:
+        """Fill a canvas as the prompt says.
+
+        Args:
+            canvas: see `canvas`; its batch must be the number of prompts.
+            prompt: one text, or one for each sample of the batch. An empty text leaves the model free.
+            callback: (steps done, steps, x, x0) after every step; may raise to interrupt.
+            settings: fields of `Settings` that differ from the checkpoint's defaults.
+
+        Returns:
+            latent (B, C, t, h, w) float32, on this pipeline's device.
+
+        Raises:
+            UserError: impossible settings, or values that are not finite.
+        """
+        s = replace(self.settings, **settings)
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        batch = len(canvas.latent)
+        if len(prompts) != batch:
+            raise UserError(f"{len(prompts)} prompts for a canvas of {batch} samples: give one each.")
+        told = self.text.encode_texts(prompts)
+        plain = None if s.cfg == 1 else self.text.encode_texts([s.negative] * batch)
+
+        def predict(x: Tensor, level: Tensor, condition) -> Tensor:
+            return self.dit(x, level, *condition, fps=canvas.grid.fps).float()
+
+        denoise = guide(predict, told, plain, s.cfg, s.interval, s.rescale)
+        return sample(denoise, canvas.to(self.device), s.seed, s.steps, s.solver, s.shift, callback)
+
+    def generate(
+        self, prompt: str | Sequence[str], grid: Grid | None = None, callback: Callback | None = None, **settings
+    ) -> Tensor:
+        """Text to video (to an image, with a grid of one frame): (B, 3, T, H, W) in [-1, 1], whole. See `fill`."""
+        grid = grid or self.grid()
+        canvas = canvases.empty(grid, 1 if isinstance(prompt, str) else len(prompt), self.device)
+        return torch.cat(list(self.frames(self.fill(canvas, prompt, callback, **settings), grid)), dim=2)
+
+    def animate(
+        self, image: Tensor, prompt: str | Sequence[str], grid: Grid, callback: Callback | None = None, **settings
+    ) -> Tensor:
+        """A video (B, 3, T, H, W) in [-1, 1] that starts with the image and goes on as told. See `image_canvas`."""
+        canvas = self.image_canvas(image, grid, batch=1 if isinstance(prompt, str) else len(prompt))
+        return torch.cat(list(self.frames(self.fill(canvas, prompt, callback, **settings), grid)), dim=2)
+
+    @torch.inference_mode()
+    def image_canvas(self, image: Tensor, grid: Grid, batch: int = 1) -> Canvas:
+        """A canvas whose first frame is an image.
+
+        Args:
+            image: (3, H, W) or (B, 3, H, W) in [-1, 1], of any size: see `fit`.
+            grid: of the video.
+            batch: videos to make of one image.
+        """
+        image = image[None] if image.ndim == 3 else image
+        latent = self.encode(fit(image, grid.width, grid.height)[:, :, None])
+        return canvases.animate(grid, latent.expand(max(batch, len(latent)), -1, -1, -1, -1))
+
+
+def fit(image: Tensor, width: int, height: int) -> Tensor:
+    """Scale images (B, 3, H, W) until they cover width x height, and cut off evenly what reaches beyond."""
+    _, _, h, w = image.shape
+    if (w, h) == (width, height):
+        return image
+    scale = max(width / w, height / h)
+    size = (max(height, round(h * scale)), max(width, round(w * scale)))
+    image = F.interpolate(image, size, mode="bicubic", antialias=True, align_corners=False).clamp(-1, 1)
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    return image[..., top : top + height, left : left + width]
+
+
+def same_area(image: Tensor, size: Size) -> tuple[int, int]:
+    """(width, height) in multiples of 8 with the shape of an image (..., H, W) and about the area of `size`."""
+    h, w = image.shape[-2:]
+    scale = math.sqrt(size.width * size.height / (w * h))
+    return tuple(max(MIN_SIDE, round(side * scale / 8) * 8) for side in (w, h))
+
+
+def _from_card(cls, table: object):
+    """The defaults of a checkpoint: unknown keys are a newer version's and are left alone."""
+    if not isinstance(table, dict):
+        return cls()
+    known = {f.name for f in fields(cls)}
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items() if k in known}
+    return replace(cls(), **values)
+
+
+def describe(settings: Settings, prompt: str, grid: Grid, checkpoint: str) -> dict[str, object]:
+    """What a saved file says about how it was made: prompt, seed, and everything else as settings."""
+    table = asdict(settings)
+    seed = table.pop("seed")
+    size = {"width": grid.width, "height": grid.height, "frames": grid.frames, "fps": grid.fps}
+    return {"prompt": prompt, "seed": seed, "settings": table | size | {"checkpoint": checkpoint}}

@@ -1,0 +1,190 @@
+"""Prompt and canvas in, video out, with untrained networks: sizes, seeds, batches, what is kept and what is refused."""
+
+import pytest
+import torch
+
+from sora_core import canvas as canvases
+from sora_core.checkpoint import load
+from sora_core.errors import UserError
+from sora_core.grid import Grid
+from sora_core.pipeline import Pipeline, Settings, Size, describe, fit, same_area
+
+
+@pytest.fixture(scope="module")
+def pipeline(tiny_checkpoint):
+    return Pipeline.load(tiny_checkpoint, "cpu")
+
+
+def test_the_card_gives_the_defaults(pipeline):
+    assert (pipeline.settings.steps, pipeline.settings.cfg) == (3, 2.0)
+    assert pipeline.settings.solver == Settings().solver
+    assert pipeline.size == Size(32, 32, 5, 8.0)
+    grid = pipeline.grid()
+    assert (grid.width, grid.height, grid.frames, grid.fps) == (32, 32, 5, 8.0)
+    assert grid.geometry == pipeline.geometry
+
+
+@pytest.mark.parametrize("frames, height, width", [(1, 16, 16), (5, 32, 32), (6, 37, 51), (3, 9, 16)])
+def test_exactly_the_size_asked_for(pipeline, frames, height, width):
+    video = pipeline.generate("a ball", pipeline.grid(width, height, frames))
+    assert video.shape == (1, 3, frames, height, width)
+    assert video.min() >= -1 and video.max() <= 1 and video.std() > 0
+
+
+def test_seconds_and_frames(pipeline):
+    assert pipeline.grid(seconds=2).frames == 16
+    assert pipeline.grid(seconds=2, fps=10).frames == 20
+    with pytest.raises(UserError, match="not both"):
+        pipeline.grid(frames=5, seconds=1)
+
+
+def test_the_seed_decides(pipeline):
+    grid = pipeline.grid(16, 16, 1)
+    first, again, other = (pipeline.generate("a ball", grid, seed=s) for s in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_a_batch_is_its_single_videos(pipeline):
+    grid = pipeline.grid(16, 16, 5)
+    both = pipeline.generate(["a red ball", "a blue star that spins"], grid, seed=5)
+    for b, prompt in enumerate(["a red ball", "a blue star that spins"]):
+        assert torch.allclose(both[b], pipeline.generate(prompt, grid, seed=5 + b)[0], atol=1e-4)
+
+
+def test_the_stream_is_the_whole(pipeline):
+    grid = pipeline.grid(24, 16, 9)
+    latent = pipeline.fill(canvases.empty(grid), "a ball", seed=3)
+    parts = list(pipeline.frames(latent, grid))
+    assert [p.shape[2] for p in parts] == [1, 4, 4]
+    assert torch.equal(torch.cat(parts, dim=2), pipeline.generate("a ball", grid, seed=3))
+
+
+def test_prompts_are_heard(pipeline):
+    """The untrained transformer's last layer is not zero, so another text must give another video."""
+    grid = pipeline.grid(16, 16, 1)
+    assert not torch.equal(pipeline.generate("a ball", grid), pipeline.generate("a star", grid))
+    plain = pipeline.generate("a ball", grid, cfg=1)
+    assert torch.equal(plain, pipeline.generate("a ball", grid, cfg=1, negative="a star")), "unused without guidance"
+    assert not torch.equal(pipeline.generate("a ball", grid), pipeline.generate("a ball", grid, negative="a star")), (
+        "used with guidance"
+    )
+
+
+@pytest.mark.parametrize("prompt", ["", " \n", "\N{HOT BEVERAGE} \u4e2d\u6587 \x00 \ud7ff", "ball " * 2000])
+def test_any_prompt(pipeline, prompt):
+    assert pipeline.generate(prompt, pipeline.grid(16, 16, 1)).isfinite().all()
+
+
+def test_a_megabyte_of_prompt(pipeline):
+    words = "the red ball moves slowly over green grass "
+    prompt = words * (1_000_000 // len(words) + 1)
+    assert pipeline.generate(prompt, pipeline.grid(16, 16, 1), steps=1).isfinite().all()
+
+
+def test_animate_keeps_the_image(pipeline, smooth_clip):
+    image = smooth_clip(1, 32, 48)[:, 0]
+    grid = pipeline.grid(48, 32, 5)
+    canvas = pipeline.image_canvas(image, grid)
+    assert canvas.kept[:, :, 0].all() and not canvas.kept[:, :, 1:].any()
+    latent = pipeline.fill(canvas, "it moves")
+    assert torch.equal(latent[:, :, 0], canvas.latent[:, :, 0])
+    video = pipeline.animate(image, "it moves", grid)
+    assert video.shape == (1, 3, 5, 32, 48)
+    through = pipeline.vae.decode(pipeline.encode(image[None, :, None])).clamp(-1, 1)
+    assert torch.allclose(video[:, :, :1], through, atol=1e-5)
+
+
+def test_one_image_for_several_prompts(pipeline, smooth_clip):
+    grid = pipeline.grid(32, 32, 5)
+    video = pipeline.animate(smooth_clip(1, 32, 32)[:, 0], ["left", "right"], grid)
+    assert video.shape[0] == 2
+    assert torch.allclose(video[0, :, 0], video[1, :, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (100, 30), (30, 100), (17, 19), (640, 480)])
+def test_an_image_is_fitted_evenly(size):
+    width, height = size
+    ramp = torch.linspace(-1, 1, width).expand(1, 3, height, width)
+    fitted = fit(ramp, 32, 32)
+    assert fitted.shape == (1, 3, 32, 32)
+    assert abs(float(fitted.mean())) < 1 / 32, "the middle stays the middle, within half a pixel"
+    assert fit(ramp, width, height) is ramp
+
+
+def test_an_image_keeps_its_shape():
+    for width, height in [(64, 64), (640, 480), (1080, 1920), (3000, 10)]:
+        w, h = same_area(torch.zeros(3, height, width), Size())
+        assert w % 8 == 0 and h % 8 == 0
+        if height > 10:
+            assert w * h == pytest.approx(64 * 64, rel=0.15) and w / h == pytest.approx(width / height, rel=0.15)
+        assert min(w, h) >= 8
+
+
+def test_an_interrupt_passes_through(pipeline):
+    seen = []
+
+    def stop(step, steps, x, x0):
+        seen.append((step, steps))
+        if step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.generate("a ball", pipeline.grid(16, 16, 1), callback=stop)
+    assert seen == [(1, 3), (2, 3)]
+
+
+# ----------------------------------------------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    "settings, says",
+    [
+        ({"steps": 0}, "number of steps"),
+        ({"steps": 10**9}, "number of steps"),
+        ({"solver": "magic"}, "no solver 'magic'"),
+        ({"cfg": float("nan")}, "finite"),
+        ({"rescale": 2.0}, "rescale"),
+    ],
+)
+def test_impossible_settings(pipeline, settings, says):
+    with pytest.raises(UserError, match=says):
+        pipeline.generate("a ball", pipeline.grid(16, 16, 1), **settings)
+
+
+def test_as_many_prompts_as_samples(pipeline):
+    with pytest.raises(UserError, match="2 prompts for a canvas of 1"):
+        pipeline.fill(canvases.empty(pipeline.grid()), ["a", "b"])
+
+
+def test_more_than_the_memory_is_refused_before_it_is_taken(pipeline, monkeypatch):
+    monkeypatch.setattr("sora_core.pipeline.available_memory", lambda device: 2**27)
+    with pytest.raises(UserError, match=r"the largest size of this shape that fits is \d+x\d+\.$"):
+        pipeline.grid(1920, 1080, 480, 24)
+
+
+def test_networks_that_do_not_belong_together(pipeline, tiny_checkpoint):
+    from sora_core.vae import VAE, VAEConfig
+
+    models = load(tiny_checkpoint)
+    models.vae = VAE(VAEConfig(channels=8, fine_width=8, middle_width=8, coarse_width=8))
+    with pytest.raises(UserError, match="8 channels and the transformer's 4"):
+        Pipeline(models)
+    models.text = None
+    with pytest.raises(UserError, match="holds no text network"):
+        Pipeline(models)
+
+
+def test_weights_that_overflow_are_said(tiny_checkpoint):
+    models = load(tiny_checkpoint)
+    models.dit.patch_out.weight.fill_(1e38)
+    broken = Pipeline(models)
+    with pytest.raises(UserError, match="not numbers"):
+        broken.generate("a ball", broken.grid(16, 16, 1))
+
+
+def test_a_description_says_it_all():
+    said = describe(Settings(seed=7, steps=9), "a ball", Grid(5, 16, 24, 8.0), "bundled")
+    assert (said["prompt"], said["seed"]) == ("a ball", 7)
+    assert said["settings"]["steps"] == 9 and said["settings"]["width"] == 24
+    assert said["settings"]["checkpoint"] == "bundled" and "seed" not in said["settings"]
