@@ -191,6 +191,43 @@ def test_world_sample(sora, tmp_path):
     assert len(list(tmp_path.glob("*.mp4"))) == 3
 
 
+TRAINING = """
+[model]
+channels = 4
+fine_width = 8
+middle_width = 8
+coarse_width = 8
+encoder_blocks = [1, 0, 1]
+decoder_blocks = [1, 0, 1]
+[data]
+world_clips = 1
+world_images = 1
+natural_clips = 0
+natural_images = 0
+frames = 5
+size = 32
+[loop]
+steps = 2
+lr = 1e-3
+precision = "fp32"
+"""
+
+
+def test_train_then_use(sora, tmp_path, smooth_clip):
+    (tmp_path / "small.toml").write_text(TRAINING)
+    line = ["train", "vae", "--config", tmp_path / "small.toml", "--out", tmp_path / "run", "--device", "cpu"]
+    code, said, err = sora(*line, "--json")
+    assert code == 0, err
+    assert json.loads(said.splitlines()[-1])["output"] == str(tmp_path / "run")
+    with VideoWriter(tmp_path / "in.png", 51, 37) as writer:
+        writer.write(smooth_clip(1, 37, 51))
+    trained = tmp_path / "run" / "vae.safetensors"
+    assert sora("reconstruct", tmp_path / "in.png", "-o", tmp_path / "out.png", checkpoint=trained)[0] == 0
+    code, _, err = sora(*line)
+    assert code == 2 and "--resume" in one_sentence(err)
+    assert sora(*line, "--resume")[0] == 0
+
+
 # -------------------------------------------------------------------------------------------------------- what is wrong
 
 
