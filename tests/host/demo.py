@@ -6,6 +6,7 @@ Leaves out/demo.mp4 and a contact sheet, out/demo.png, and prints where they are
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -22,13 +23,12 @@ from tests.host.server import Server
 from tests.host.workflow import load
 
 WORKFLOW = PACK / "workflows" / "text_to_video.json"
-PROMPT = "a red ball bounces over green grass"
 NETWORK_SECONDS = 15  # what an unreachable network may cost in all
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="nox -s demo --", description=__doc__)
-    parser.add_argument("--prompt", default=PROMPT)
+    parser.add_argument("--prompt", default=own_prompt(), help="default: the one in the workflow")
     parser.add_argument("--out", type=Path, default=PACK / "out" / "demo.mp4")
     parser.add_argument("--no-host", action="store_true", help="use the command line even where a ComfyUI is found")
     asked = parser.parse_args()
@@ -39,10 +39,16 @@ def main() -> None:
         in_host(asked.prompt, video)
     except HostError as reason:
         print(f"{str(reason).splitlines()[0].rstrip('.')}; the command line does it.", flush=True)
-        line = [sys.executable, "-m", "sora_core", "generate", asked.prompt, "-o", str(video)]
+        line = [sys.executable, "-m", "sora_core", "generate", asked.prompt, "-o", str(video), "--seed", "0"]
         subprocess.run(line, cwd=PACK, check=True)
     contact_sheet(read_frames(video), sheet)
     print(f"{asked.prompt}\n  video          {shown(video)}\n  contact sheet  {shown(sheet)}")
+
+
+def own_prompt() -> str:
+    """The prompt that the shipped workflow carries."""
+    nodes = json.loads(WORKFLOW.read_text(encoding="utf-8"))["nodes"]
+    return next(node["widgets_values"][0] for node in nodes if node["type"] == "CLIPTextEncode")
 
 
 def shown(path: Path) -> str:
