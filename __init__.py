@@ -1,0 +1,9 @@
+"""A ComfyUI pack: the host calls `comfy_entrypoint`. Nothing is imported before that, so the root stays importable
+where there is no host."""
+
+
+async def comfy_entrypoint():
+    """What ComfyUI asks a pack for: an extension that lists its nodes."""
+    from .nodes import SoraExtension
+
+    return SoraExtension()

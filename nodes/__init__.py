@@ -1,0 +1,16 @@
+"""The nodes, one file per verb of the artist; `host/` is the only place that knows the host's internals."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from .animate import SoraAnimateImage
+from .grid import SoraPatchGrid
+from .load import SoraLoadModel
+from .sample import SoraSampler
+
+NODES: list[type[io.ComfyNode]] = [SoraLoadModel, SoraPatchGrid, SoraAnimateImage, SoraSampler]
+"""Node ids and the order of their inputs are a contract with saved workflows: append, never reorder, never delete."""
+
+
+class SoraExtension(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return NODES

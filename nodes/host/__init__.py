@@ -1,0 +1,37 @@
+"""How engine objects become the host's MODEL, VAE, CLIP and LATENT, and how a node talks to the host.
+
+Every difference between host versions is met here by asking what is there, never by a version number.
+"""
+
+from ...sora_core import flow
+from ...sora_core.checkpoint import Models
+from .codec import HostVAE, rgb_of_latents
+from .latents import NetworkSize, canvas_of, canvas_to_latent, grid_to_latent, size_of
+from .model import make_model
+from .preview import film_strip_callback
+from .sampling import CanvasSampler, Guider, with_frame_rate
+from .schema import schema
+from .text import make_clip
+
+__all__ = [
+    "CanvasSampler",
+    "Guider",
+    "NetworkSize",
+    "canvas_of",
+    "canvas_to_latent",
+    "film_strip_callback",
+    "grid_to_latent",
+    "load",
+    "schema",
+    "size_of",
+    "with_frame_rate",
+]
+
+USUAL_TOKENS = 320  # of a clip of the bundled size: the host's samplers take one noise schedule for all sizes
+
+
+def load(models: Models) -> tuple:
+    """(MODEL, CLIP, VAE) with the weights of a checkpoint's three networks."""
+    shift = flow.shift_for_tokens(USUAL_TOKENS)
+    model = make_model(models.dit, models.geometry, rgb_of_latents(models.vae), shift)
+    return model, make_clip(models.text), HostVAE(models.vae, models.geometry)

@@ -1,0 +1,88 @@
+"""Sample: the canvas is filled, every patch from its own noise level."""
+
+import comfy.model_management
+import torch
+from comfy_api.latest import io
+
+from ..sora_core import flow, sampler
+from ..sora_core.pipeline import Settings
+from . import host
+
+DEFAULTS = Settings()
+
+
+class SoraSampler(io.ComfyNode):
+    """The engine's own sampler, run through the host's guider: what the command line gives for a seed, this gives."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return host.schema(
+            node_id="SoraSampler",
+            display_name="Sora Sampler",
+            category="sora",
+            description="Fills the canvas. Patches with noise mask 0 leave unchanged, masks between repaint from their "
+            "content. The same seed gives the same composition at every size.",
+            search_aliases=["ksampler", "generate video", "denoise"],
+            inputs=[
+                io.Model.Input("model"),
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative"),
+                io.Latent.Input("latent"),
+                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True),
+                io.Int.Input("steps", default=DEFAULTS.steps, min=1, max=flow.MAX_STEPS),
+                io.Float.Input(
+                    "cfg", default=DEFAULTS.cfg, min=0.0, max=100.0, step=0.1, tooltip="How strictly the prompt holds."
+                ),
+                io.Combo.Input("solver", options=list(sampler.SOLVERS), default=DEFAULTS.solver),
+                io.Float.Input(
+                    "shift",
+                    default=0.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    tooltip="Above 1 spends more steps on the composition; 0 chooses by the size of the grid.",
+                ),
+                io.Float.Input(
+                    "cfg_from",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip="Guidance acts from this noise level ...",
+                ),
+                io.Float.Input(
+                    "cfg_to", default=1.0, min=0.0, max=1.0, step=0.05, tooltip="... to this one (1 is pure noise)."
+                ),
+                io.Float.Input(
+                    "cfg_rescale",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip="Brings the contrast back that a high cfg adds.",
+                ),
+            ],
+            outputs=[io.Latent.Output(display_name="latent")],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, positive, negative, latent, seed, steps, cfg, solver, shift, cfg_from, cfg_to, cfg_rescale
+    ) -> io.NodeOutput:
+        size = host.size_of(model)
+        canvas = host.canvas_of(latent, size.geometry)
+        times = flow.schedule(steps, shift or flow.shift_for_tokens(canvas.grid.tokens))
+        guider = host.Guider(model, cfg, (cfg_from, cfg_to), cfg_rescale)
+        guider.set_conds(*(host.with_frame_rate(prompt, canvas.grid.fps) for prompt in (positive, negative)))
+        samples = guider.sample(
+            torch.zeros_like(canvas.latent),  # the engine's noise field makes its own
+            canvas.latent,
+            host.CanvasSampler(canvas, seed, steps, solver, shift or None),
+            times.float(),
+            denoise_mask=canvas.level,
+            callback=host.film_strip_callback(model, steps),
+            disable_pbar=True,
+            seed=seed,
+        )
+        out = {name: value for name, value in latent.items() if name not in ("noise_mask", "batch_index")}
+        return io.NodeOutput(out | {"samples": samples.to(comfy.model_management.intermediate_device())})

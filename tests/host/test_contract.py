@@ -1,0 +1,40 @@
+"""Node ids, inputs in their order and outputs are a contract: workflow files store widget values by position.
+
+`nodes.json` is the contract. To add to it, append there by hand; nothing in it may be changed or removed.
+"""
+
+import json
+from pathlib import Path
+
+CONTRACT = json.loads((Path(__file__).parent / "nodes.json").read_text())
+
+
+def test_no_node_is_missing_and_none_is_undeclared(server):
+    here = {name for name, node in server.object_info().items() if node["python_module"] == "custom_nodes.sora"}
+    assert here == set(CONTRACT)
+
+
+def test_inputs_and_outputs_keep_their_order_and_types(server):
+    info = server.object_info()
+    for name, declared in CONTRACT.items():
+        node = info[name]
+        inputs = {}
+        for group in ("required", "optional"):
+            for key in node["input_order"].get(group, []):
+                kind = node["input"][group][key][0]
+                inputs[key] = [group, "COMBO" if isinstance(kind, list) else kind]
+        assert list(inputs.items()) == list(declared["inputs"].items()), name
+        assert list(zip(node["output_name"], node["output"], strict=True)) == [*map(tuple, declared["outputs"])], name
+        assert not node.get("deprecated") and node["description"], name
+
+
+def test_the_menus_of_solvers_and_sizes_only_grow(server):
+    info = server.object_info()
+    for node, name, options in (
+        ("SoraSampler", "solver", ["euler", "heun", "dpmpp_2m", "ab2"]),
+        ("SoraPatchGrid", "unit", ["frames", "seconds"]),
+        ("SoraPatchGrid", "size", ["1080p 16:9", "720p 16:9", "480p 9:16", "preview 1:1", "bundled 1:1", "custom"]),
+        ("SoraLoadModel", "checkpoint", ["bundled", "tiny.safetensors"]),
+    ):
+        kind, settings = info[node]["input"]["required"][name]
+        assert set(options) <= set(kind if isinstance(kind, list) else settings["options"])

@@ -1,0 +1,152 @@
+"""SoraSampler gives the engine's result, the host's own samplers work and mean the same by a noise mask."""
+
+import numpy as np
+import pytest
+import torch
+
+from sora_core import canvas as canvases
+from sora_core import sampler
+from sora_core.grid import Grid
+from tests.host.conftest import TINY, to_array
+from tests.host.graph import Clip
+from tests.host.server import WorkflowError
+
+SAME = 1e-4  # of latents whose standard deviation is 1: the host may use other kernels than the engine
+
+
+def engine_latent(engine, grid, prompt="a red ball", canvas=None, **settings):
+    usual = {"seed": 3, "steps": 3, "cfg": 3.0, "solver": "euler", "negative": "blue"}
+    return engine.fill(canvas or canvases.empty(grid), prompt, **(usual | settings))
+
+
+@pytest.mark.parametrize("solver", ["euler", "heun", "ab2", "dpmpp_2m"])
+def test_every_solver_gives_the_engines_latent(server, engine, latents, solver):
+    g = Clip(TINY)
+    node = g.keep(g.sample(solver=solver, seed=2**40 + 1))
+    ours = engine_latent(engine, Grid(9, 48, 64, 8.0, engine.geometry), solver=solver, seed=2**40 + 1)
+    assert (latents(server.run(g.api), node) - ours).abs().max() <= SAME
+
+
+def test_guidance_in_an_interval_rescaled_and_shifted_is_the_engines(server, engine, latents):
+    g = Clip(TINY)
+    node = g.keep(g.sample(steps=4, cfg=6.0, cfg_from=0.3, cfg_to=0.9, cfg_rescale=0.7, shift=1.5))
+    settings = {"steps": 4, "cfg": 6.0, "interval": (0.3, 0.9), "rescale": 0.7, "shift": 1.5}
+    ours = engine_latent(engine, Grid(9, 48, 64, 8.0, engine.geometry), **settings)
+    assert (latents(server.run(g.api), node) - ours).abs().max() <= SAME
+
+
+def test_an_image_at_another_frame_rate_and_a_batch_are_the_engines(server, engine, latents):
+    g = Clip(TINY, width=40, height=72, frames=1)
+    one = g.keep(g.sample())
+    fast, *_ = g.grid(64, 48, 9, fps=24.0, batch=2).outputs(5)
+    two = g.keep(g.sample(latent=fast))
+    result = server.run(g.api)
+    ours = engine_latent(engine, Grid(1, 72, 40, 8.0, engine.geometry))
+    assert (latents(result, one) - ours).abs().max() <= SAME
+    grid = Grid(9, 48, 64, 24.0, engine.geometry)
+    ours = engine_latent(engine, grid, ["a red ball"] * 2, canvases.empty(grid, 2))
+    assert (latents(result, two) - ours).abs().max() <= SAME
+
+
+@pytest.mark.parametrize("prompt", ["", "naïve 红色的球 🙂 " * 40])
+def test_empty_long_and_foreign_prompts(server, engine, latents, prompt):
+    g = Clip(TINY, prompt)
+    node = g.keep(g.sample())
+    ours = engine_latent(engine, Grid(9, 48, 64, 8.0, engine.geometry), prompt)
+    assert (latents(server.run(g.api), node) - ours).abs().max() <= SAME
+
+
+@pytest.mark.parametrize("frame", [0, -1])
+def test_an_animated_image_stays_bit_for_bit_under_every_sampler(server, engine, latents, picture_in, photo, frame):
+    g = Clip(TINY)
+    image = g("LoadImage", image=picture_in(photo))[0]
+    canvas = g("SoraAnimateImage", latent=g.latent, image=image, vae=g.vae, strength=0.0, frame=frame)[0]
+    known, ours, hosts = g.keep(canvas), g.keep(g.sample(latent=canvas)), g.keep(g.ksample(latent=canvas))
+    result = server.run(g.api)
+    known, ours, hosts = (latents(result, node) for node in (known, ours, hosts))
+    assert known[:, :, frame].abs().max() > 0.1
+    assert torch.equal(ours[:, :, frame], known[:, :, frame])
+    assert torch.equal(hosts[:, :, frame], known[:, :, frame])
+    if frame == 0:
+        pixels = torch.from_numpy(photo.copy()).movedim(-1, 0) / 127.5 - 1
+        filled = engine.fill(
+            engine.image_canvas(pixels, Grid(9, 48, 64, 8.0, engine.geometry)),
+            "a red ball",
+            seed=3,
+            steps=3,
+            cfg=3.0,
+            solver="euler",
+            negative="blue",
+        )
+        assert (ours - filled).abs().max() <= SAME
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3, 0.7, 1.0])
+def test_a_soft_mask_means_the_same_to_ksampler_and_to_the_engine(server, engine, latents, picture_in, photo, strength):
+    g = Clip(TINY)
+    image = g("LoadImage", image=picture_in(photo))[0]
+    canvas = g("SoraAnimateImage", latent=g.latent, image=image, vae=g.vae, strength=strength, frame=0)[0]
+    known, sampled = g.keep(canvas), g.keep(g.ksample(latent=canvas, steps=4))
+    result = server.run(g.api)
+    content, sampled = latents(result, known), latents(result, sampled)
+
+    # The host's noise and its schedule "simple", through the engine's Euler with the engine's levels.
+    noise = torch.randn(content.shape, generator=torch.manual_seed(3))
+    times = torch.arange(1, 1001) / 1000
+    a = float(sampler.flow.shift_for_tokens(320))
+    times = (a * times / (1 + (a - 1) * times))[[-1 - int(i * 250) for i in range(4)]]
+    level = torch.ones_like(content[:, :1])
+    level[:, :, 0] = strength
+    with torch.inference_mode():
+        text, plain = engine.text.encode_texts(["a red ball"])[0], engine.text.encode_texts(["blue"])[0]
+        denoise = sampler.guide(lambda x, s, told: engine.dit(x, s, told, fps=8.0), text, plain, 3.0)
+        start = sampler.flow.interpolate(content, noise, level * times[0])
+        ours = sampler.euler(denoise, start, torch.cat([times, torch.zeros(1)]).double(), level)
+    assert (sampled - ours).abs().max() <= SAME
+
+
+def test_sampler_custom_advanced_is_ksampler(server, latents):
+    g = Clip(TINY)
+    plain = g.keep(g.ksample())
+    guider = g("CFGGuider", model=g.model, positive=g.positive, negative=g.negative, cfg=3.0)[0]
+    parts = {
+        "noise": g("RandomNoise", noise_seed=3)[0],
+        "guider": guider,
+        "sampler": g("KSamplerSelect", sampler_name="euler")[0],
+        "sigmas": g("BasicScheduler", model=g.model, scheduler="simple", steps=3, denoise=1.0)[0],
+        "latent_image": g.latent,
+    }
+    advanced = g.keep(g("SamplerCustomAdvanced", **parts)[0])
+    result = server.run(g.api)
+    assert torch.equal(latents(result, plain), latents(result, advanced))
+
+
+def test_the_preview_is_a_film_strip_that_changes_and_progress_counts_every_step(server):
+    g = Clip(TINY)
+    g.keep(g.sample(steps=4, seed=77))
+    result = server.run(g.api)
+    strips = [to_array(image) for image in result.previews]
+    assert len(strips) == 4
+    assert len({strip.shape for strip in strips}) == 1 and strips[0].shape[0] > strips[0].shape[1] / 2
+    assert np.abs(strips[0].astype(int) - strips[-1]).mean() > 5
+    steps = [data["value"] for kind, data in result.events if kind == "progress"]
+    assert steps == [1, 2, 3, 4]
+
+
+def test_interrupt_stops_within_a_step_and_the_host_goes_on(server, latents):
+    g = Clip(TINY)
+    node = g.keep(g.sample(steps=1000, seed=5))
+    seen = []
+
+    def stop(kind, data):
+        if kind == "progress":
+            seen.append(data["value"])
+            if len(seen) == 1:
+                server.interrupt()
+
+    with pytest.raises(WorkflowError, match="interrupted"):
+        server.run(g.api, on_event=stop)
+    assert len(seen) < 500
+    g = Clip(TINY)
+    node = g.keep(g.sample(steps=1))
+    assert torch.isfinite(latents(server.run(g.api), node)).all()
