@@ -4,7 +4,7 @@ Facts about single things are pairs ("red ball", "ball left", "red left"), becau
 binding that has to be learned. A caption does not state everything, so a mask says which facts it settles.
 """
 
-from sora_core.worlds.scene import BACKGROUNDS, CAMERAS, COLOURS, MOTIONS, SHAPES, STYLES
+from .vocabulary import BACKGROUNDS, CAMERAS, COLOURS, MOTIONS, SHAPES, STYLES
 
 NAMES = tuple(COLOURS)
 

@@ -8,9 +8,9 @@ unseen wording on which a model is evaluated. Those captions always state colour
 import random
 import re
 
-from sora_core.worlds.attributes import target
-from sora_core.worlds.sentences import ALIKE, CAMERA, HELD_OUT, OF_IMAGE, OF_STYLE, OF_VIDEO, STYLE, TRAINED
-from sora_core.worlds.wording import BACKGROUND_PHRASES, CANONICAL, COLOUR_WORDS, MOTION_PHRASES, SHAPE_WORDS, reserved
+from .attributes import target
+from .sentences import ALIKE, CAMERA, HELD_OUT, OF_IMAGE, OF_STYLE, OF_VIDEO, STYLE, TRAINED
+from .wording import BACKGROUND_PHRASES, CANONICAL, COLOUR_WORDS, MOTION_PHRASES, SHAPE_WORDS, reserved
 
 KINDS = ("any", "plain", "short", "long", "partial", "held_out")
 
