@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 import venv
 from pathlib import Path
 
@@ -38,7 +37,9 @@ def main() -> None:
             raise HostError("No host was wanted")
         in_host(asked.prompt, video)
     except HostError as reason:
-        print(f"{str(reason).splitlines()[0].rstrip('.')}; the command line does it.", flush=True)
+        lines = [line.strip() for line in str(reason).splitlines() if line.strip()]
+        said = lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1]}"  # a host that fell over: and its last word
+        print(f"{said.rstrip('.')}; the command line does it.", flush=True)
         line = [sys.executable, "-m", "sora_core", "generate", asked.prompt, "-o", str(video), "--seed", "0"]
         subprocess.run(line, cwd=PACK, check=True)
     contact_sheet(read_frames(video), sheet)
@@ -69,7 +70,7 @@ def in_host(prompt: str, video: Path) -> None:
     python = environment(host, pip_options=("--timeout", str(NETWORK_SECONDS), "--retries", "1"))
     with Server(host, python) as server:
         workflow = load(WORKFLOW, server.object_info(), CLIPTextEncode={"text": prompt})
-        with Progress() as progress:
+        with Progress(workflow) as progress:
             result = server.run(workflow, on_event=progress.event)
         videos = result.files("mp4", "webm")
         if not videos:
@@ -82,17 +83,18 @@ def obtain() -> Host:
     workspace = CACHE.parent / "comfy" / "ComfyUI"
     if is_host(workspace):
         return Host(workspace)
-    start = time.monotonic()
     quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "stdin": subprocess.DEVNULL}
+    problem = "GitHub cannot be reached"
     try:
         subprocess.run(
             ["git", "ls-remote", "https://github.com/comfyanonymous/ComfyUI", "HEAD"],
             env=os.environ | {"GIT_TERMINAL_PROMPT": "0"},
-            timeout=NETWORK_SECONDS - 5,
+            timeout=NETWORK_SECONDS,
             check=True,
             **quiet,
         )
         print(f"No ComfyUI found (COMFYUI_PATH, ~/comfy/ComfyUI): getting one into {shown(workspace)}.", flush=True)
+        problem = "comfy-cli could not install it"
         tool = CACHE.parent / "comfy-cli"
         venv.create(tool, with_pip=True, clear=True)
         pip = [str(interpreter(tool)), "-m", "pip", "install", "--quiet", "comfy-cli"]
@@ -102,13 +104,10 @@ def obtain() -> Host:
         # Torch and the requirements come later, by `environment`, which reuses what the interpreter has.
         install = ["install", "--cpu", "--skip-manager", "--skip-torch-or-directml", "--skip-requirement"]
         subprocess.run([str(comfy), *options, *install], check=True, timeout=1200, **quiet)
-    except (OSError, subprocess.SubprocessError) as error:
-        took = time.monotonic() - start
-        raise HostError(
-            f"No ComfyUI found, and none could be fetched ({type(error).__name__} in {took:.0f} s)"
-        ) from None
+    except (OSError, subprocess.SubprocessError):
+        raise HostError(f"No ComfyUI found, and {problem}") from None
     if not is_host(workspace):
-        raise HostError("No ComfyUI found, and comfy-cli did not install one")
+        raise HostError("No ComfyUI found, and comfy-cli did not install it")
     return Host(workspace)
 
 
@@ -135,7 +134,10 @@ def reachable_packages() -> bool:
 
 
 class Progress:
-    """A bar that follows the host's messages."""
+    """A bar that follows the host's messages, under the titles of the workflow's nodes."""
+
+    def __init__(self, workflow: dict):
+        self.titles = {number: node["_meta"]["title"] for number, node in workflow.items()}
 
     def __enter__(self) -> Progress:
         self.bar = tqdm(total=1, desc="waiting", leave=True, file=sys.stderr)
@@ -146,7 +148,7 @@ class Progress:
 
     def event(self, kind: str, data: dict) -> None:
         if kind == "executing" and data.get("node") is not None:
-            self.bar.set_description(f"node {data.get('display_node') or data['node']}")
+            self.bar.set_description(self.titles.get(data["node"], data["node"]))
         if kind == "progress":
             self.bar.total, self.bar.n = data["max"], data["value"]
             self.bar.refresh()
