@@ -89,7 +89,7 @@ def memory_here() -> int | None:
 def bundled_size() -> "host.NetworkSize":
     """Of the bundled model, read from the headers of its files."""
     config = {
-        name: fields for path in checkpoints.BUNDLED for name, fields in checkpoints.read_header(path).config.items()
+        name: fields for path in checkpoints.resolve() for name, fields in checkpoints.read_header(path).config.items()
     }
     codec, transformer = (checkpoints.make_config(name, config[name]) for name in ("vae", "dit"))
     geometry = Geometry(T_STRIDE, S_STRIDE, codec.channels, transformer.patch)

@@ -21,6 +21,10 @@ from .sampling import start_levels
 
 DEFAULT_FPS = 8.0  # of a prompt that says nothing; a conditioning's `frame_rate` (LTXVConditioning sets it) overrides
 
+SMALL = (
+    500_000_000  # parameters: below, half precision saves little, so the host computes in float32 as the engine does
+)
+
 
 class HostAttention:
     """The host's attention, with the `transformer_options` of the running call, through which nodes override it."""
@@ -128,14 +132,17 @@ class SoraConfig(comfy.supported_models_base.BASE):
 
     unet_config: dict = {}  # noqa: RUF012 (the host's class attributes)
     unet_extra_config: dict = {}  # noqa: RUF012
-    supported_inference_dtypes = [torch.bfloat16, torch.float16, torch.float32]  # noqa: RUF012
     scaled_fp8 = None
     quant_config = None
 
-    def __init__(self, config: DiTConfig, geometry: Geometry, rgb: tuple[Tensor, Tensor], shift: float):
+    def __init__(
+        self, config: DiTConfig, geometry: Geometry, rgb: tuple[Tensor, Tensor], shift: float, parameters: int
+    ):
         self.latent_format = lambda: latent_format(geometry, rgb)
         self.sampling_settings = {"shift": shift}
         super().__init__({"config": config})
+        half = [] if parameters < SMALL else [torch.bfloat16, torch.float16]
+        self.supported_inference_dtypes = [*half, torch.float32]
         tokens_per_cell = 1 / (config.patch[0] * config.patch[1] * config.patch[2])
         # The host reckons 0.01 MiB of activations per latent cell and byte of the type, times this factor.
         self.memory_usage_factor = 14 * config.width * tokens_per_cell / (0.01 * 2**20)
@@ -167,12 +174,13 @@ def make_model(
         shift: of the noise schedule under the host's own samplers.
     """
     management = comfy.model_management
-    config = SoraConfig(network.config, geometry, rgb, shift)
     state = network.state_dict()
+    parameters = sum(tensor.numel() for tensor in state.values())
+    config = SoraConfig(network.config, geometry, rgb, shift, parameters)
     supported = list(config.supported_inference_dtypes)
     device, offload = management.get_torch_device(), management.unet_offload_device()
     dtype = management.unet_dtype(
-        model_params=sum(tensor.numel() for tensor in state.values()),
+        model_params=parameters,
         supported_dtypes=supported,
         weight_dtype=next(iter(state.values())).dtype,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
 
 import numpy as np
@@ -21,18 +20,16 @@ from tests.host.hosts import environment, find_hosts
 from tests.host.server import Server
 
 TINY = "tiny.safetensors"
-os.environ.setdefault(
-    "TORCHINDUCTOR_COMPILE_THREADS", "1"
-)  # for the hosts: a pool of compilers costs more than it saves
+SMALLEST = "smallest.safetensors"  # one block, for torch.compile, whose time goes with the number of operations
 
 
-def networks() -> dict[str, torch.nn.Module]:
+def networks(depth: int = 2, local_mix: bool = True) -> dict[str, torch.nn.Module]:
     """Two layers each, random everywhere, so that every part of a network shows in its output."""
     torch.manual_seed(0)
     codec = {"channels": 8, "fine_width": 8, "middle_width": 8, "coarse_width": 16}
     made = {
         "vae": VAE(VAEConfig(**codec, encoder_blocks=(1, 1, 1), decoder_blocks=(1, 1, 1))),
-        "dit": DiT(DiTConfig(width=32, depth=2, heads=2, text_width=32, channels=8, patch=(1, 1, 1), local_mix=True)),
+        "dit": DiT(DiTConfig(32, depth, heads=2, text_width=32, channels=8, patch=(1, 1, 1), local_mix=local_mix)),
         "text": TextEncoder(TextConfig(merges=(), width=32, depth=1, heads=2)),
     }
     for network in made.values():
@@ -61,6 +58,7 @@ def server(request, tiny):
     host = request.param
     with Server(host, environment(host), arguments=("--preview-method", "latent2rgb")) as running:
         shutil.copy(tiny, running.folder / "models" / "checkpoints" / TINY)
+        checkpoint.save(running.folder / "models" / "checkpoints" / SMALLEST, networks(depth=1, local_mix=False))
         yield running
 
 

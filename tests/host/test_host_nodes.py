@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from sora_core import canvas as canvases
 from sora_core.grid import Grid
-from tests.host.conftest import TINY
+from tests.host.conftest import SMALLEST, TINY
 from tests.host.graph import Clip
 
 ROUNDING = 1  # of 255: the host cuts colours to 8 bits when it saves an image
@@ -114,12 +114,27 @@ def test_easycache_skips_steps(server, latents):
 
 
 def test_torch_compile_changes_nothing(server, latents):
-    g = Clip(TINY, width=16, height=16, frames=1)
+    g = Clip(SMALLEST, width=16, height=16, frames=1)
     compiled = g("TorchCompileModel", model=g.model, backend="inductor")[0]
     once = {"steps": 1, "cfg": 1.0}  # one shape: every further one costs another compilation
     plain, fast = g.keep(g.sample(**once)), g.keep(g.sample(model=compiled, **once))
     result = server.run(g.api, timeout=900)
     assert (latents(result, plain) - latents(result, fast)).abs().max() <= 1e-4
+
+
+def test_context_windows_cut_masks_as_they_cut_the_clip(server, latents, picture_in, photo):
+    g = Clip(TINY, frames=33)
+    image = g("LoadImage", image=picture_in(photo))[0]
+    canvas = g("SoraAnimateImage", latent=g.latent, image=image, vae=g.vae, strength=0.0, frame=0)[0]
+    declared = server.object_info()["ContextWindowsManual"]["input"]["required"]
+    usual = {name: rest[0].get("default") for name, (_, *rest) in declared.items() if rest}
+    windows = usual | {"model": g.model, "context_length": 4, "context_overlap": 2, "dim": 2}
+    windows |= {"context_schedule": "standard_static", "fuse_method": "pyramid"}
+    known, sampled = g.keep(canvas), g.keep(g.ksample(model=g("ContextWindowsManual", **windows)[0], latent=canvas))
+    result = server.run(g.api)
+    known, sampled = latents(result, known), latents(result, sampled)
+    assert sampled.shape == (1, 8, 9, 6, 8) and torch.isfinite(sampled).all()
+    assert torch.equal(sampled[:, :, 0], known[:, :, 0])
 
 
 def test_the_hosts_schedule_shift_node_works(server, latents):
