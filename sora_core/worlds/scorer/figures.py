@@ -86,7 +86,10 @@ def find_figures(ground, wall) -> list[list[Figure]]:
     if ground.style in ("neon", "blueprint"):
         mask = fill(distance > 0.45 * np.quantile(distance.reshape(len(distance), -1), 0.995, axis=1).mean())
         return _figures(mask, mask.astype(np.float32), *label(mask), wall)
-    mask = distance > (4.0 if ground.style == "charcoal" else 12.0)
+    # Where the bare background at the frame's edge is itself off, as in poor clips, more is asked of a figure.
+    edge = np.concatenate([distance[:, 0].ravel(), distance[:, :, [0, -1]].ravel()])
+    least = 4.0 if ground.style == "charcoal" else 12.0
+    mask = distance > np.clip(1.8 * np.quantile(edge, 0.95), least, 2 * least)
     index, region, count = label(mask)
     index, region, count = _large(index, region, count, distance.shape)
     values = distance.reshape(-1)[index]

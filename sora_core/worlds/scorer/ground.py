@@ -5,11 +5,11 @@ colour by height (from `scene.PALETTES`) and of the colour that its texture adds
 kind whose model explains the border best wins, and its model then tells how much of any pixel it cannot explain.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..vocabulary import BACKGROUNDS, PALETTES
+from ..vocabulary import PALETTES
 from .colour import brightest, length, nearest, to_lab
 
 _WHITE = (1.0, 1.0, 1.0)
@@ -25,7 +25,7 @@ class Ground:
     background: str
     colours: tuple[str, ...]
     distance: np.ndarray
-    scores: dict = field(default_factory=dict)
+    horizon: np.ndarray | None = None  # (T,), as a fraction of the height, where there is one
 
 
 def read_ground(rgb: np.ndarray, lab: np.ndarray) -> Ground:
@@ -40,15 +40,16 @@ def read_ground(rgb: np.ndarray, lab: np.ndarray) -> Ground:
     heights = ((np.arange(rgb.shape[1]) + 0.5) / rgb.shape[1]).astype(np.float32)
     some = slice(None, None, max(1, len(rgb) // 4))
     edge_rgb, edge_lab = rgb[some, rows, columns], lab[some, rows, columns]
-    for name in BACKGROUNDS[2:]:
+    for name in _LAYERS:
         horizons[name] = _horizon(_LAYERS[name], rgb) if len(_LAYERS[name]) == 2 else None
         horizon = horizons[name]
         misfits = _distance(name, edge_rgb, edge_lab, heights[rows], None if horizon is None else horizon[some])
         scores[name] = float(np.minimum(misfits, _CUT).mean())
     best = min(scores, key=scores.get)
     if best == kind:
-        return Ground(style, kind, names, length(lab - to_lab(affine)), scores)
-    return Ground(style, best, (), _picture_distance(best, rgb, lab, heights, horizons[best]), scores)
+        return Ground(style, kind, names, length(lab - to_lab(affine)))
+    distance = _picture_distance(best, rgb, lab, heights, horizons[best])
+    return Ground(style, best, (), distance, horizons[best])
 
 
 def _border(height: int, width: int):
