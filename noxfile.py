@@ -22,8 +22,8 @@ ROOT = Path(__file__).parent
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")  # a trio that belongs together
 TORCH_FAMILY = ("torch", "torchvision", "torchaudio")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"  # builds without CUDA: a tenth of the download
-DEMO = ("tqdm", "websocket-client")
-TEST = ("pytest>=8", "hypothesis", "matplotlib", "tqdm", "websocket-client", "tomli; python_version < '3.11'")
+DEMO = ("numpy", "pillow", "tqdm", "websocket-client")
+TEST = (*DEMO, "pytest>=8", "hypothesis", "matplotlib", "tomli; python_version < '3.11'")
 LINT = ("ruff==0.17.6",)
 
 nox.options.sessions = ["lint", "test"]

@@ -1,7 +1,8 @@
-"""PSNR and SSIM against scikit-image's definitions and by hand."""
+"""PSNR and SSIM against their definitions."""
 
 import pytest
 import torch
+from kornia.metrics import ssim as ssim_map
 
 from sora_core.quality import psnr, ssim
 
@@ -30,12 +31,22 @@ def test_ssim_is_one_for_the_same_and_falls_with_noise(smooth_clip, height, widt
     assert (noisy[0] > noisy[1]).all() and noisy[0].max() < 1
 
 
-def test_ssim_agrees_with_scikit_image(smooth_clip):
-    metrics = pytest.importorskip("skimage.metrics")
-    a = smooth_clip(1, 40, 56)
+def test_ssim_is_wangs_formula(smooth_clip):
+    """At the one pixel of an 11 x 11 image whose window needs no padding, and the mean from that map."""
+    a = smooth_clip(1, 11, 11)
     b = a + 0.2 * torch.randn(a.shape, generator=torch.Generator().manual_seed(1))
-    images = [((x.clamp(-1, 1) + 1) / 2)[:, 0].permute(1, 2, 0).numpy() for x in (a, b)]
-    expected = metrics.structural_similarity(
-        *images, channel_axis=2, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
-    )
-    assert float(ssim(a[None], b[None])) == pytest.approx(expected, abs=0.01)
+    x, y = (((v.clamp(-1, 1) + 1) / 2)[:, 0].double() for v in (a, b))
+    bell = torch.exp(-(torch.arange(-5, 6).double() ** 2) / (2 * 1.5**2))
+    window = torch.outer(bell, bell) / bell.sum() ** 2
+
+    def mean(v):
+        return (v * window).sum(dim=(1, 2))
+
+    c1, c2 = 0.01**2, 0.03**2
+    covariance = mean(x * y) - mean(x) * mean(y)
+    variances = mean(x * x) - mean(x) ** 2 + mean(y * y) - mean(y) ** 2
+    expected = (2 * mean(x) * mean(y) + c1) * (2 * covariance + c2)
+    expected = expected / ((mean(x) ** 2 + mean(y) ** 2 + c1) * (variances + c2))
+    centre = ssim_map(*(v[None].float() for v in (x, y)), 11)[0, :, 5, 5].double()
+    assert torch.allclose(centre, expected, atol=1e-4)
+    assert float(ssim(a[None], b[None])) == pytest.approx(float(ssim_map(x[None], y[None], 11).mean()), abs=1e-4)
