@@ -44,7 +44,14 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate feature pairs (i, i + d/2) of x (b, n, heads, d) by the angles of each token (n, d/2). Su et al. 2021."""
     first, second = x.chunk(2, dim=-1)
     cos, sin = cos[:, None].to(x), sin[:, None].to(x)
-    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+    return torch.cat(
+        [torch.addcmul(first * cos, second, sin, value=-1), torch.addcmul(second * cos, first, sin)], dim=-1
+    )
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Normalise over the last axis, then scale and shift as the noise level says (adaLN)."""
+    return torch.addcmul(shift, F.rms_norm(x, x.shape[-1:], eps=1e-6), 1 + scale)
 
 
 class LocalMix(nn.Module):

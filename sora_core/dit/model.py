@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from .config import DiTConfig
-from .layers import LocalMix, RMSNorm, rope_table, rotate, sinusoids
+from .layers import LocalMix, RMSNorm, modulate, rope_table, rotate, sinusoids
 
 
 def sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -129,18 +129,18 @@ class Block(nn.Module):
         self.up = operations.Linear(config.width, config.mlp_ratio * config.width, **weights)
         self.down = operations.Linear(config.mlp_ratio * config.width, config.width, **weights)
 
-    def forward(self, x: Tensor, modulation: Tensor, index: Tensor, text: Tensor, layouts: list[_Layout]) -> Tensor:
-        """x (N, width); modulation (U, 6, width), one row per distinct level of a clip; index (N,) chooses a token's row."""
-        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = (
-            (modulation + self.offset.to(modulation))[index].to(x).unbind(1)
-        )
-        y = torch.addcmul(shift, F.rms_norm(x, x.shape[-1:], eps=1e-6), 1 + scale)
+    def forward(self, x: Tensor, modulation: Tensor, text: Tensor, layouts: list[_Layout]) -> Tensor:
+        """x (G, n, width): the tokens in groups; modulation (G, n or 1, 6, width), a row per token or per group."""
+        size = x.shape
+        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = (modulation + self.offset.to(modulation)).unbind(2)
+        y = modulate(x, shift, scale).flatten(0, 1)
         if self.mix is not None:
-            y = torch.cat([self.mix(y[item.rows].view(item.clips, *item.grid, -1)).flatten(0, 3) for item in layouts])
-        x = torch.addcmul(x, gate, self.attention(y, layouts))
-        x = x + self.cross(self.norm_text(x), text, layouts)
-        y = torch.addcmul(shift_mlp, F.rms_norm(x, x.shape[-1:], eps=1e-6), 1 + scale_mlp)
-        return torch.addcmul(x, gate_mlp, self.down(F.gelu(self.up(y), approximate="tanh")))
+            parts = [self.mix(y[item.rows].view(item.clips, *item.grid, -1)).flatten(0, 3) for item in layouts]
+            y = parts[0] if len(parts) == 1 else torch.cat(parts)
+        x = torch.addcmul(x, gate, self.attention(y, layouts).view(size))
+        x = x + self.cross(self.norm_text(x).flatten(0, 1), text, layouts).view(size)
+        y = self.down(F.gelu(self.up(modulate(x, shift_mlp, scale_mlp)), approximate="tanh"))
+        return torch.addcmul(x, gate_mlp, y)
 
 
 # ------------------------------------------------------------------ the model
@@ -225,13 +225,18 @@ class DiT(nn.Module):
         return self.time_out(F.silu(self.time_in(wave))) + self.summary(summary)
 
     def _run(self, x: Tensor, condition: Tensor, index: Tensor, text: Tensor, layouts: list[_Layout]) -> Tensor:
-        """(N, patch features) and what they are told to (N, patch features); the part worth compiling."""
-        x = self.patch_in(x)
+        """(N, patch features) and what they are told to (N, patch features); row `index` of (U, width) is a token's."""
         modulation = self.modulation(F.silu(condition)).unflatten(-1, (6, -1))
+        ends = condition[:, None] + self.offset_out.to(condition)
+        if len(layouts) == 1 and len(condition) == layouts[0].clips:  # one level a clip: its tokens share a row
+            x = x.unflatten(0, (layouts[0].clips, -1))
+            modulation, ends = modulation[:, None], ends[:, None]
+        else:  # gathered once for all blocks
+            x, modulation, ends = x[None], modulation[index][None], ends[index][None]
+        x, modulation = self.patch_in(x), modulation.to(x.dtype)
         for block in self.blocks:
-            x = block(x, modulation, index, text, layouts)
-        shift, scale = (condition[:, None] + self.offset_out.to(condition))[index].to(x).unbind(1)
-        return self.patch_out(torch.addcmul(shift, F.rms_norm(x, x.shape[-1:], eps=1e-6), 1 + scale))
+            x = block(x, modulation, text, layouts)
+        return self.patch_out(modulate(x, *ends.to(x).unbind(2))).flatten(0, 1)
 
     def _patchify(self, x: Tensor) -> Tensor:
         p, q, r = self.config.patch

@@ -1,0 +1,45 @@
+"""How the benchmarks measure time: rivals take turns in one process, so that both see the same machine."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+
+def interleaved(rivals: dict[str, Callable[[], object]], rounds: int, warmup: int = 3) -> dict[str, list[float]]:
+    """Seconds of every call of every rival, in turns: A B C, A B C, ...
+
+    Args:
+        rivals: name -> what is timed.
+        rounds: turns that count.
+        warmup: turns before them that do not.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in rivals}
+    for turn in range(warmup + rounds):
+        for name, call in rivals.items():
+            wait()
+            start = time.perf_counter()
+            call()
+            wait()
+            if turn >= warmup:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def wait() -> None:
+    """Until the accelerator has done what it was given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def ratio(seconds: dict[str, list[float]], of: str, over: str) -> float:
+    """Median of the ratio within each turn: a disturbance that lasts for a turn or longer hits both alike."""
+    return statistics.median(a / b for a, b in zip(seconds[of], seconds[over], strict=True))
+
+
+def milliseconds(seconds: list[float]) -> float:
+    """Median, in milliseconds."""
+    return 1000 * statistics.median(seconds)

@@ -1,0 +1,32 @@
+"""What the transformer's blocks are given: shapes that depend on the pack alone, so that they compile once."""
+
+import pytest
+import torch
+
+from sora_core.dit import DiT, DiTConfig, Segment
+
+CONFIG = DiTConfig(width=32, depth=1, heads=2, text_width=8, channels=2, patch=(1, 1, 1))
+
+
+def given_to_the_block(levels):
+    """The modulation's shape for clips with these levels (b, 1, t, h, w)."""
+    seen = []
+    dit = DiT(CONFIG).initialize()
+    dit.blocks[0].register_forward_pre_hook(lambda _, given: seen.append((given[0].shape, given[1].shape)))
+    dit.forward_pack([Segment(torch.zeros(len(x), 2, *x.shape[2:]), x, torch.zeros(len(x), 3, 8)) for x in levels])
+    return seen[0]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_one_level_a_clip_is_one_row_a_clip(count):
+    level = torch.linspace(0.1, 0.9, count).view(-1, 1, 1, 1, 1).expand(count, 1, 2, 3, 4)
+    assert given_to_the_block([level]) == ((count, 24, 32), (count, 1, 6, 32))
+
+
+def test_the_number_of_distinct_levels_does_not_show():
+    few = torch.full((2, 1, 2, 3, 4), 0.5)
+    few[:, :, 0] = 0
+    many = torch.rand(2, 1, 2, 3, 4)
+    images = torch.full((3, 1, 1, 3, 4), 0.5)
+    assert given_to_the_block([few]) == given_to_the_block([many]) == ((1, 48, 32), (1, 48, 6, 32))
+    assert given_to_the_block([few, images]) == given_to_the_block([many, images])
