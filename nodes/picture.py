@@ -28,10 +28,11 @@ def picture_of(grid: Grid, memory: int) -> torch.Tensor:
         x, y = left + back * step, top - back * step
         draw.rectangle((x, y, x + w, y + h), fill=FACE if back else FRONT, outline=LINE)
         if back == 0:
-            for i in range(1, min(nx, LINES)):
-                draw.line((x + w * i / min(nx, LINES), y, x + w * i / min(nx, LINES), y + h), fill=LINE)
-            for i in range(1, min(ny, LINES)):
-                draw.line((x, y + h * i / min(ny, LINES), x + w, y + h * i / min(ny, LINES)), fill=LINE)
+            every = -(-max(nx, ny) // LINES)  # patches between two lines
+            for i in range(every, nx, every):
+                draw.line((x + w * i / nx, y, x + w * i / nx, y + h), fill=LINE)
+            for i in range(every, ny, every):
+                draw.line((x, y + h * i / ny, x + w, y + h * i / ny), fill=LINE)
     for row, text in enumerate(describe(grid, memory)):
         draw.text((24, HEIGHT - 82 + 24 * row), text, fill=INK, font=ImageFont.load_default(16))
     return torch.from_numpy(np.asarray(image).astype(np.float32) / 255)[None]

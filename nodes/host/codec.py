@@ -123,8 +123,7 @@ def rgb_of_latents(codec: VAE) -> tuple[Tensor, Tensor]:
     pictures = torch.nn.functional.interpolate(coarse, size=(1, 64, 64), mode="trilinear")
     weight = next(codec.parameters())
     latents = codec.encode(pictures.to(weight)).float().cpu().movedim(1, -1).flatten(0, -2)
-    s = pictures.shape[-1] // (latents.shape[0] // len(pictures)) ** 0.5
-    colours = torch.nn.functional.avg_pool3d(pictures, (1, int(s), int(s))).movedim(1, -1).flatten(0, -2)
+    colours = torch.nn.functional.avg_pool3d(pictures, (1, S_STRIDE, S_STRIDE)).movedim(1, -1).flatten(0, -2)
     ones = torch.ones(len(latents), 1)
     fitted = torch.linalg.lstsq(torch.cat([latents, ones], dim=1), colours, driver="gelsd").solution
     return fitted[:-1], fitted[-1]

@@ -11,8 +11,8 @@ from ...sora_core.text import TextConfig, TextEncoder
 class HostTokenizer:
     """The engine's windows of tokens in the host's form. Words have no weights: the prompt is taken as it stands."""
 
-    def __init__(self, encoder: TextEncoder):
-        self.encoder = encoder
+    def __init__(self, config: TextConfig):
+        self.encoder = TextEncoder(config, device="meta")  # it cuts texts up, for which it needs no weights
 
     def tokenize_with_weights(self, text: str, return_word_ids: bool = False, **_) -> dict:
         weight = (1.0, 0) if return_word_ids else (1.0,)
@@ -50,7 +50,7 @@ def make_clip(encoder: TextEncoder) -> comfy.sd.CLIP:
     state = encoder.state_dict()
     clip = comfy.sd.CLIP(
         comfy.supported_models_base.ClipTarget(
-            lambda embedding_directory=None, tokenizer_data=None: HostTokenizer(encoder),
+            lambda embedding_directory=None, tokenizer_data=None: HostTokenizer(encoder.config),
             lambda dtype, device, model_options: HostTextEncoder(encoder.config, dtype=dtype, device=device),
         ),
         parameters=sum(tensor.numel() for tensor in state.values()),
