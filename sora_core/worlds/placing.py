@@ -119,13 +119,13 @@ def _plan(dice: Dice, shape, motion, count, wide, high, seconds, camera, amount)
             start[axis] += step
         fields["dx" if axis == 0 else "dy"] = round(sign * step / side, 5)
     elif motion == "bounce":
-        jump = dice.uniform(0.3, min(0.5, high - 2 * MARGIN - box[1])) if count == 1 else dice.uniform(0.26, 0.36)
+        jump = dice.uniform(0.3, min(0.42, high - 2 * MARGIN - box[1])) if count == 1 else dice.uniform(0.26, 0.36)
         box[1] += jump
         start[1] += jump
         fields["dy"] = round(-jump / high, 5)
-        fields["cycles"] = float(max(2, round(seconds)))
+        fields["cycles"] = float(max(1, round(seconds / 2)))
     elif motion == "orbit":
-        radius = dice.uniform(0.16, 0.48 - reach - MARGIN) if count == 1 else dice.uniform(0.12, 0.16)
+        radius = dice.uniform(0.16, min(0.24, 0.48 - reach - MARGIN)) if count == 1 else dice.uniform(0.12, 0.16)
         phase = dice.uniform(0, 360)
         box = [2 * reach + 2 * radius] * 2
         start = [
@@ -133,9 +133,9 @@ def _plan(dice: Dice, shape, motion, count, wide, high, seconds, camera, amount)
             box[1] / 2 + radius * math.sin(math.radians(phase)),
         ]
         fields["radius"], fields["phase"] = round(radius, 5), round(phase, 3)
-        fields["cycles"] = float(dice.sign() * max(1, round(seconds / 2)))
+        fields["cycles"] = dice.sign() * (0.8 + max(0, round(seconds / 2) - 1))  # does not end where it began
     elif motion == "spin":
-        fields["spin"] = round(dice.sign() * dice.uniform(160, 280) * max(1.0, seconds / 2), 3)
+        fields["spin"] = round(dice.sign() * dice.uniform(150, 220) * max(1.0, seconds / 2), 3)
     return {"box": box, "start": start, "fields": fields, "reach": reach}
 
 
