@@ -88,8 +88,8 @@ def find_figures(ground, wall) -> list[list[Figure]]:
         return _figures(mask, mask.astype(np.float32), *label(mask), wall)
     # Where the bare background at the frame's edge is itself off, as in poor clips, more is asked of a figure.
     edge = np.concatenate([distance[:, 0].ravel(), distance[:, :, [0, -1]].ravel()])
-    least = 4.0 if ground.style == "charcoal" else 12.0
-    mask = distance > np.clip(1.8 * np.quantile(edge, 0.95), least, 2 * least)
+    least = 4.0 if ground.style == "charcoal" else 10.0
+    mask = distance > np.clip(1.8 * np.quantile(edge, 0.95), least, 2.4 * least)
     index, region, count = label(mask)
     index, region, count = _large(index, region, count, distance.shape)
     values = distance.reshape(-1)[index]

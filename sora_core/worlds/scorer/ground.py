@@ -154,14 +154,14 @@ class _Layer:
 
 
 _LAYERS = {
-    "sky": (_Layer(*PALETTES["sky"], _WHITE, 0.55, 0.3),),
+    "sky": (_Layer(*PALETTES["sky"], _WHITE, 0.5, 0.2),),
     "night": (_Layer(*PALETTES["night"], (0.95, 0.95, 0.85), 0.25, 0.3),),
     "sea": (
-        _Layer(*PALETTES["sea"][:2], _WHITE, 0.55, 0.4),
+        _Layer(*PALETTES["sea"][:2], _WHITE, 0.5, 0.3),
         _Layer(*PALETTES["sea"][2:], (0.45, 0.75, 0.88), 0.24, 0.25),
     ),
     "grass": (
-        _Layer(*PALETTES["grass"][:2], _WHITE, 0.55, 0.4),
+        _Layer(*PALETTES["grass"][:2], _WHITE, 0.5, 0.3),
         _Layer(*PALETTES["grass"][2:], (0.79, 0.92, 0.46), 0.55, 0.35),
     ),
 }
