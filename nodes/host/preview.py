@@ -26,11 +26,11 @@ def film_strip_callback(model, steps: int):
 
 
 def film_strip(previewer, x0) -> Image.Image:
-    """(B, C, t, h, w) -> evenly chosen frames of the first clip in reading order, in nearly a square."""
+    """(B, C, t, h, w) -> evenly chosen frames of the first clip in reading order, in one row or two."""
     count = min(SHOWN, x0.shape[2])
     chosen = [round(i * (x0.shape[2] - 1) / max(1, count - 1)) for i in range(count)]
     frames = [previewer.decode_latent_to_preview(x0[:1, :, i : i + 1]) for i in chosen]
-    columns = 1 if count == 1 else 2 if count <= 4 else 4
+    columns = count if count <= 5 else -(-count // 2)
     rows = -(-count // columns)
     width, height = frames[0].size
     scale = max(1, WIDEST // max(columns * width, rows * height))
