@@ -2,8 +2,8 @@
 
     python benchmarks/dit_overhead.py [--threads 1] [--rounds 30] [--only bundled|base|wan] [--profile]
 
-- bundled: the forward pass of the bundled model's size at 64x64, 17 frames (320 tokens), divided by the time of the same
-  pass's matrix products alone: every linear layer and both products of every attention, in the same shapes, taking
+- bundled: the forward pass of the bundled model's size at 64x64, 17 frames (320 tokens), divided by the time of the
+  same pass's matrix products alone: every linear layer and both products of every attention, in the same shapes, taking
   turns in one run. Bar: 1.6. Also with two clips in one batch (both passes of guidance) and sixteen.
 - base: the same for the config `base` at 2,000 tokens. Bar: 1.3.
 - wan: `base` against diffusers' WanTransformer3DModel of equal width, depth, heads, MLP, text and tokens
@@ -26,8 +26,8 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from sora_core.dit import CONFIGS, DiT, DiTConfig  # noqa: E402
-from sora_core.dit.model import sdpa  # noqa: E402
+from sora_core.dit import CONFIGS, DiT, DiTConfig
+from sora_core.dit.model import sdpa
 
 TEXT_TOKENS = 24  # of a caption of some fifteen words
 BASE_GRID = (5, 40, 40)  # latent cells: 400 patches of 2 x 2 in each of 5 latent frames, 2,000 tokens

@@ -55,7 +55,7 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 
 
 class LocalMix(nn.Module):
-    """Each feature adds a weighted sum of its neighbours' along t, y and x (depthwise, 3 taps an axis, zeros outside)."""
+    """Each feature adds a weighted sum of its neighbours' along t, y and x (depthwise, 3 taps an axis, zero-padded)."""
 
     def __init__(self, width: int, *, device=None, dtype=None):
         super().__init__()

@@ -170,7 +170,7 @@ class DiT(nn.Module):
         self.patch_out = operations.Linear(config.width, features, **weights)
 
     def initialize(self) -> "DiT":
-        """Start as the identity of residual blocks: gates at zero (adaLN-Zero, Peebles and Xie 2023), output at zero."""
+        """Start with blocks as the identity: gates at zero (adaLN-Zero, Peebles and Xie 2023), output at zero."""
         for name, p in self.named_parameters():
             if p.ndim == 2 and name.endswith("weight"):
                 nn.init.normal_(p, std=min(0.02 * (1024 / p.shape[1]) ** 0.5, 0.06))
@@ -181,7 +181,7 @@ class DiT(nn.Module):
         return self
 
     def forward(self, x, level, text, text_mask=None, fps: float = 8.0) -> Tensor:
-        """x (B, C, t, h, w) noisy latent, level (B,) or (B, 1, t, h, w), text (B, L, D), text_mask (B, L); the clean latent."""
+        """Latent x (B, C, t, h, w), level (B,) or (B, 1, t, h, w), text (B, L, D), its mask (B, L) -> clean latent."""
         return self.forward_pack([Segment(x, level, text, text_mask, fps)])[0]
 
     def forward_pack(self, segments: list[Segment]) -> list[Tensor]:

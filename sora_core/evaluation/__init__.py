@@ -1,0 +1,78 @@
+"""Evaluation of a checkpoint: does a video show what its sentence says, and what does the codec lose?
+
+Everything is scored from pixels (`worlds.score`) on prompts whose wording and combinations training never had. A new
+ability is a function `(Setting) -> Result` in a file of its own and an entry in `SECTIONS`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from ..errors import UserError
+from ..files import check_writable
+from . import codec, report, text_to_video
+from .setting import Setting
+
+SECTIONS = {
+    "clips": codec.clips,
+    "photographs": codec.photographs,
+    "text": text_to_video.text_to_video,
+    "image": text_to_video.text_to_image,
+    "animate": text_to_video.animate,
+    "sizes": text_to_video.unseen_sizes,
+}
+CODEC_ONLY = {"clips", "photographs"}  # the sections that a checkpoint without a transformer is enough for
+
+
+def run(
+    out: str | Path,
+    checkpoint: str = "bundled",
+    *,
+    device: str = "cpu",
+    count: int = 200,
+    seed: int = 1_000_000,
+    batch: int = 16,
+    only: Sequence[str] | None = None,
+    **changes,
+) -> dict:
+    """Evaluate a checkpoint; the report is written anew after every section, so that an interrupt keeps what is done.
+
+    Args:
+        out: folder for report.md, report.json and pictures.
+        checkpoint: see `checkpoint.load`.
+        count: held-out cases of the main sections; the others take a quarter.
+        seed: of the cases and of the noise; fewer cases are the first of many.
+        batch: clips that are generated at a time.
+        only: names in `SECTIONS`; None runs all.
+        changes: fields of `pipeline.Settings` (steps, cfg, ...) that differ from the checkpoint's defaults.
+
+    Returns:
+        what report.json holds.
+
+    Raises:
+        UserError: no such section, a checkpoint or a folder that cannot be used.
+    """
+    start = time.monotonic()
+    names = list(SECTIONS) if only is None else [str(name) for name in only]
+    if unknown := [name for name in names if name not in SECTIONS]:
+        raise UserError(f"There is no section {unknown[0][:40]!r} to evaluate: choose from {', '.join(SECTIONS)}.")
+    if count < 1 or batch < 1:
+        raise UserError(f"An evaluation needs at least 1 case and batches of at least 1, not {count} and {batch}.")
+    out = check_writable(Path(out) / "report.md").parent
+    setting = Setting(
+        out, str(checkpoint), device, count, seed, batch, changes, codec_only=CODEC_ONLY.issuperset(names)
+    )
+    about = {"checkpoint": Path(checkpoint).name, "count": count, "seed": seed, "changes": changes}
+    about["torch"], about["device"] = torch.__version__, device
+    if not setting.codec_only:
+        about["settings"] = vars(setting.pipeline.settings) | changes
+    results, written = {}, {}
+    for name in names:
+        results[name] = SECTIONS[name](setting)
+        about["seconds"] = round(time.monotonic() - start)
+        written = report.write(out, about, results)
+    return written
