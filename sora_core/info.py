@@ -31,11 +31,16 @@ def describe_checkpoint(name: str | os.PathLike) -> dict[str, object]:
             config = make_config(network, header.config[network], f"{header.path.name}: the config")
             table[f"{network} parameters"] = sum(map(math.prod, shapes.values()))
             table[f"{network} storage"] = "+".join(sorted({header.dtypes[k] for k in shapes}))
-            table[f"{network} config"] = asdict(config)
+            table[f"{network} config"] = {k: _short(v) for k, v in asdict(config).items()}
             if network == "dit":
                 table |= transformer_flops(config)
         table |= {f"card {key}": value for key, value in header.card.items()}
     return table
+
+
+def _short(value):
+    """A tokenizer's merges fill pages: their number will do."""
+    return f"{len(value)} of them" if isinstance(value, tuple | list) and len(value) > 8 else value
 
 
 def describe_size(name: str) -> dict[str, object]:
