@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from sora_core import canvas as canvases
+from sora_core import checkpoint
 from sora_core.grid import Grid
-from tests.host.conftest import SMALLEST, TINY
+from tests.host.conftest import SMALLEST, TINY, networks
 from tests.host.graph import Clip
 
 ROUNDING = 1  # of 255: the host cuts colours to 8 bits when it saves an image
@@ -144,6 +145,28 @@ def test_the_hosts_schedule_shift_node_works(server, latents):
     result = server.run(g.api)
     assert torch.isfinite(latents(result, moved)).all()
     assert (latents(result, plain) - latents(result, moved)).abs().max() > 0.01
+
+
+def test_the_hosts_frame_rate_node_tells_the_model(server, latents):
+    g = Clip(TINY)
+    plain = g.keep(g.ksample())
+    rates = [g("LTXVConditioning", positive=g.positive, negative=g.negative, frame_rate=r).outputs(2) for r in (8, 24)]
+    same, fast = (g.keep(g.ksample(positive=positive, negative=negative)) for positive, negative in rates)
+    result = server.run(g.api)
+    assert torch.equal(latents(result, plain), latents(result, same))
+    assert (latents(result, plain) - latents(result, fast)).abs().max() > 1e-3
+
+
+def test_a_checkpoint_that_was_written_again_is_loaded_again(server, latents):
+    path = server.folder / "models" / "checkpoints" / "changing.safetensors"
+    results = []
+    for mix in (True, False, False):
+        checkpoint.save(path, networks(local_mix=mix))
+        g = Clip(path.name)
+        node = g.keep(g.sample())
+        results.append(latents(server.run(g.api), node))
+    assert (results[0] - results[1]).abs().max() > 0.01
+    assert torch.equal(results[1], results[2])
 
 
 def test_ancestral_and_multistep_samplers_of_the_host_give_finite_results(server, latents):
