@@ -25,6 +25,8 @@ class HostTokenizer:
 class HostTextEncoder(TextEncoder):
     """The engine's text encoder, called as the host calls one."""
 
+    disable_offload = True  # it is small: the host need not page its weights in and out
+
     def __init__(self, config: TextConfig, *, dtype=None, device=None):
         super().__init__(config, operations=comfy.ops.manual_cast, device=device, dtype=dtype)
         self.dtypes = {dtype}
@@ -45,7 +47,7 @@ class HostTextEncoder(TextEncoder):
 
 
 def make_clip(encoder: TextEncoder) -> comfy.sd.CLIP:
-    """A CLIP with the weights of an engine's text encoder (on the CPU; its tensors are copied). It computes in float32:
+    """A CLIP with the weights of an engine's text encoder, which is on the CPU. It computes in float32:
     it is small, and the host's usual half precision would change the picture."""
     state = encoder.state_dict()
     clip = comfy.sd.CLIP(
@@ -54,8 +56,8 @@ def make_clip(encoder: TextEncoder) -> comfy.sd.CLIP:
             lambda dtype, device, model_options: HostTextEncoder(encoder.config, dtype=dtype, device=device),
         ),
         parameters=sum(tensor.numel() for tensor in state.values()),
+        state_dict=state,
         model_options={"dtype": torch.float32},
     )
-    clip.cond_stage_model.load_state_dict(state)
     clip.cond_stage_model.eval().requires_grad_(False)
     return clip
