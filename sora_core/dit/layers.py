@@ -8,17 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class RMSNorm(nn.Module):
-    """Root-mean-square normalisation over the last axis, with a learned scale."""
-
-    def __init__(self, width: int, *, device=None, dtype=None):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width, device=device, dtype=dtype))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, x.shape[-1:], self.weight.to(x), eps=1e-6)
-
-
 def sinusoids(values: Tensor, width: int) -> Tensor:
     """(U,) levels in [0, 1] to (U, width) sines and cosines of geometric frequencies."""
     frequencies = torch.exp(-math.log(10_000) * torch.arange(width // 2, device=values.device) / (width // 2))

@@ -12,8 +12,9 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..layers import RMSNorm
 from .config import DiTConfig
-from .layers import LocalMix, RMSNorm, modulate, rope_table, rotate, sinusoids
+from .layers import LocalMix, modulate, rope_table, rotate, sinusoids
 
 
 def sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:

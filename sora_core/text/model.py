@@ -75,7 +75,7 @@ class TextEncoder(nn.Module):
         return self
 
     def windows(self, text: str) -> list[list[int]]:
-        """Ids of a text in windows of at most `WINDOW`, each led by the summary token; the empty text has one window."""
+        """Ids of a text in windows of at most `WINDOW`, each led by the summary token; the empty text has one."""
         ids = self.tokenizer.encode(text)
         step = WINDOW - 1
         return [[SUMMARY, *ids[start : start + step]] for start in range(0, max(len(ids), 1), step)]

@@ -1,4 +1,4 @@
-"""Byte-level byte-pair encoding (Sennrich et al. 2016) of case-folded words. Its merges travel in the checkpoint's config.
+"""Byte-level byte-pair encoding (Sennrich et al. 2016) of case-folded words. The merges travel in the checkpoint.
 
 Any Unicode text can be encoded: what no merge covers is spelled in bytes.
 """
@@ -6,10 +6,11 @@ Any Unicode text can be encoded: what no merge covers is spelled in bytes.
 import re
 import unicodedata
 from collections import Counter
+from itertools import pairwise
 
 PAD, SUMMARY, FIRST_BYTE = 0, 1, 2  # ids; bytes follow, then one id per merge
 FIRST_MERGE = FIRST_BYTE + 256
-WORD = re.compile(r"\w{1,32}|[^\w\s]")  # a longer run of letters is cut, so that one word never costs more than a few steps
+WORD = re.compile(r"\w{1,32}|[^\w\s]")  # a longer run of letters is cut, so that no word is slow to encode
 
 
 def _words(text: str) -> list[bytes]:
@@ -38,7 +39,7 @@ class Tokenizer:
             return known
         ids = [FIRST_BYTE + byte for byte in word]
         while len(ids) > 1:
-            rank, at = min((self._rank.get(pair, len(self.merges)), i) for i, pair in enumerate(zip(ids, ids[1:])))
+            rank, at = min((self._rank.get(pair, len(self.merges)), i) for i, pair in enumerate(pairwise(ids)))
             if rank == len(self.merges):
                 break
             ids[at : at + 2] = [FIRST_MERGE + rank]
@@ -55,7 +56,7 @@ class Tokenizer:
         for _ in range(merges):
             pairs = Counter()
             for word, ids in split.items():
-                for pair in zip(ids, ids[1:]):
+                for pair in pairwise(ids):
                     pairs[pair] += counts[word]
             if not pairs:
                 break

@@ -26,7 +26,7 @@ class VAEConfig:
 
     @property
     def encoder_halo(self) -> int:
-        """Latent pixels around a tile that the encoder looks at: one per spatial convolution there, half on the fine grid."""
+        """Latent pixels around a tile that the encoder looks at: one per spatial convolution, half on the fine grid."""
         fine, middle, coarse = self.encoder_blocks
         return (fine + 2) // 2 + middle + coarse + 1
 

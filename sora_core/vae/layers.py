@@ -1,6 +1,6 @@
 """Layers of the compression network. Features travel as (B, T, H, W, C).
 
-Everything is causal in time, and no statistic crosses space or time, so a clip fed in pieces gives what the whole gives.
+Everything is causal in time and no statistic crosses space or time: a clip fed in pieces gives what the whole gives.
 Before the first frame lies that same frame, repeated for ever: a still image is therefore exactly a video of one frame,
 and the network never pays for padding frames. What a layer must remember between pieces is kept in `state`, a dict
 from the layer to a tensor, which is empty at the start of a clip (feature caching as in WF-VAE and Wan).
@@ -11,18 +11,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from ..layers import RMSNorm
+
 State = dict[nn.Module, Tensor]
-
-
-class RMSNorm(nn.Module):
-    """Normalisation over channels only: no statistic crosses space or time."""
-
-    def __init__(self, width: int, *, device=None, dtype=None):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width, device=device, dtype=dtype))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, x.shape[-1:], self.weight.to(x), eps=1e-6)
 
 
 class SpatialConv(nn.Module):
@@ -85,7 +76,7 @@ class Merge(nn.Module):
 
 
 class Split(nn.Module):
-    """The way back from `Merge`: one becomes two frames and `size` x `size` pixels; the very first keeps the later one."""
+    """The way back from `Merge`: one becomes two frames of `size` x `size` pixels; the very first keeps the later."""
 
     def __init__(self, width_in: int, width_out: int, size: int, *, operations, device=None, dtype=None):
         super().__init__()

@@ -12,8 +12,9 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..layers import RMSNorm
 from .config import S_STRIDE, T_STRIDE, VAEConfig
-from .layers import Block, Merge, RMSNorm, SpatialConv, Split, State
+from .layers import Block, Merge, SpatialConv, Split, State
 
 STEM = 4  # pixels per side folded into channels before the first layer, so that no layer runs at full resolution
 
@@ -98,8 +99,7 @@ class VAE(nn.Module):
     Latents are standardised per channel with statistics that live in the checkpoint.
     """
 
-
-    gentle = ("encoder.stem", "decoder.head")  # see training.optim
+    gentle = ("encoder.stem",)  # see training.optim
 
     def __init__(self, config: VAEConfig, *, operations=nn, device=None, dtype=None):
         super().__init__()
@@ -113,7 +113,7 @@ class VAE(nn.Module):
     @torch.no_grad()
     def initialize(self, video: Tensor) -> "VAE":
         """Start as a principal component analysis of the patches of `video` (B, 3, 1 + 4k, H, W): the linear paths hold
-        its components, scaled to unit variance, and keep them; the convolutional paths add nothing yet."""
+        its components, scaled to unit variance, and keep them; the convolutional paths add little yet."""
         lead = torch.cat([video[:, :, :1].expand(-1, -1, T_STRIDE - 1, -1, -1), video], dim=2)
         patches = rearrange(
             lead, "b c (t p) (h q) (w r) -> (b t h w) (p q r c)", p=T_STRIDE, q=S_STRIDE, r=S_STRIDE
@@ -127,13 +127,13 @@ class VAE(nn.Module):
         for path in (self.encoder.skip, self.decoder.skip):
             path.requires_grad_(False)
         for module in (self.encoder.head.conv, self.decoder.head.conv):
-            nn.init.zeros_(module.weight)
+            nn.init.normal_(module.weight, std=0.01)
             nn.init.zeros_(module.bias)
         self.encoder.head.conv.bias[: self.config.channels] = -(mean @ (top / scale)).to(video)
         self.encoder.head.conv.bias[self.config.channels :] = -7  # log-variance: little noise at first
         for module in self.modules():
             if isinstance(module, Block):
-                nn.init.zeros_(module.time.linear.weight)
+                nn.init.normal_(module.time.linear.weight, std=0.5 * module.time.linear.in_features**-0.5)
                 nn.init.zeros_(module.time.linear.bias)
         return self
 
@@ -150,7 +150,7 @@ class VAE(nn.Module):
         """(B, 3, T, H, W) in [-1, 1] to the standardised latent (B, C, 1 + ceil((T-1)/4), ceil(H/8), ceil(W/8)).
 
         Frames and sizes that do not fit are padded by repeating the last frame and the border; `decode` cuts them off.
-        With `state` (a dict, empty at first) the clip continues from the call before: pass 1 + 4k frames first, then 4k.
+        With `state` (a dict, empty at first) the clip continues from the call before: pass 1 + 4k frames, then 4k.
         `tile` (latent pixels) bounds the memory: tiles carry the halo they look at, so the result has no seams.
         """
         if video.ndim != 5 or video.shape[1] != 3 or 0 in video.shape:
@@ -165,7 +165,7 @@ class VAE(nn.Module):
         return (mean - _per_channel(self.latent_mean, mean)) / _per_channel(self.latent_std, mean)
 
     def encode_stream(self, chunks: Iterable[Tensor], *, tile: int | None = None) -> Iterator[Tensor]:
-        """Chunks (B, 3, n, H, W) of any lengths in; one latent frame (B, C, 1, h, w) at a time out, as early as possible."""
+        """Chunks (B, 3, n, H, W) of any lengths in; one latent frame (B, C, 1, h, w) at a time out, as soon as it can."""
         state: State = {}
         waiting: list[Tensor] = []
         for chunk in chunks:
@@ -189,14 +189,14 @@ class VAE(nn.Module):
         state: State | None = None,
         tile: int | None = None,
     ) -> Tensor:
-        """Standardised latent (B, C, t, h, w) to (B, 3, T, H, W) in [-1, 1] (not clamped), cut to `frames`, `height`, `width`.
+        """Standardised latent (B, C, t, h, w) to (B, 3, T, H, W) in [-1, 1], not clamped, cut to frames, height, width.
 
         With `state` the clip continues from the call before, and every latent frame gives four frames.
         """
         if latent.ndim != 5 or latent.shape[1] != self.config.channels or 0 in latent.shape:
             raise UserError(
-                f"A latent for this decoder must have the shape (batch, {self.config.channels}, frames, height, width), "
-                f"not {tuple(latent.shape)}."
+                f"A latent for this decoder must have the shape (batch, {self.config.channels}, frames, height, width), not "
+                f" {tuple(latent.shape)}."
             )
         z = latent * _per_channel(self.latent_std, latent) + _per_channel(self.latent_mean, latent)
         video = _tiled(self._decode, z, state, tile, self.config.decoder_halo, scale_in=1, scale_out=S_STRIDE)
@@ -215,7 +215,7 @@ class VAE(nn.Module):
         state: State | None = None,
         tile: int | None = None,
     ) -> Iterator[Tensor]:
-        """Latents (B, C, n, h, w) of any lengths in; the frames of one latent frame (B, 3, 1 or 4, H, W) at a time out."""
+        """Latents (B, C, n, h, w) of any lengths in; the 1 or 4 frames (B, 3, n, H, W) of each latent frame out."""
         state = {} if state is None else state
         left = frames
         for latent in latents:
@@ -232,8 +232,8 @@ def _per_channel(values: Tensor, like: Tensor) -> Tensor:
 
 
 def _tiled(run, x: Tensor, state, tile: int | None, halo: int, scale_in: int, scale_out: int) -> Tensor:
-    """Run over x (B, C, T, H, W) in square tiles of `tile` latent pixels, each with `halo` around it, and put the insides
-    together. Every tile keeps its own state, stored in `state` under the tile's corner."""
+    """Run over x (B, C, T, H, W) in square tiles of `tile` latent pixels, each with `halo` around it, and put the
+    insides together. Every tile keeps its own state, stored in `state` under the tile's corner."""
     state = {} if state is None else state
     height, width = x.shape[3] // scale_in, x.shape[4] // scale_in
     if tile is None or (tile >= height and tile >= width):
