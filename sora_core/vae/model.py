@@ -165,7 +165,7 @@ class VAE(nn.Module):
         return (mean - _per_channel(self.latent_mean, mean)) / _per_channel(self.latent_std, mean)
 
     def encode_stream(self, chunks: Iterable[Tensor], *, tile: int | None = None) -> Iterator[Tensor]:
-        """Chunks (B, 3, n, H, W) of any lengths in; one latent frame (B, C, 1, h, w) at a time out, as soon as it can."""
+        """Chunks (B, 3, n, H, W) of any lengths in; one latent frame (B, C, 1, h, w) at a time out."""
         state: State = {}
         waiting: list[Tensor] = []
         for chunk in chunks:
@@ -195,8 +195,8 @@ class VAE(nn.Module):
         """
         if latent.ndim != 5 or latent.shape[1] != self.config.channels or 0 in latent.shape:
             raise UserError(
-                f"A latent for this decoder must have the shape (batch, {self.config.channels}, frames, height, width), not "
-                f" {tuple(latent.shape)}."
+                f"A latent for this decoder must have {self.config.channels} channels and the shape (batch, channels, "
+                f"frames, height, width), not {tuple(latent.shape)}."
             )
         z = latent * _per_channel(self.latent_std, latent) + _per_channel(self.latent_mean, latent)
         video = _tiled(self._decode, z, state, tile, self.config.decoder_halo, scale_in=1, scale_out=S_STRIDE)

@@ -120,7 +120,7 @@ def test_a_wrong_video_is_refused(vae, shape):
 
 
 def test_a_latent_of_another_model_is_refused(vae):
-    with pytest.raises(UserError, match="batch, 4, frames"):
+    with pytest.raises(UserError, match="must have 4 channels"):
         vae.decode(torch.zeros(1, 16, 2, 4, 4))
     with pytest.raises(UserError, match="tile"):
         vae.decode(torch.zeros(1, 4, 2, 4, 4), tile=0)
