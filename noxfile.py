@@ -9,11 +9,8 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
-import shutil
 import sys
 import sysconfig
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import nox
@@ -21,7 +18,6 @@ import nox
 ROOT = Path(__file__).parent
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")  # a trio that belongs together
 TORCH_FAMILY = ("torch", "torchvision", "torchaudio")
-CPU_INDEX = "https://download.pytorch.org/whl/cpu"  # builds without CUDA: a tenth of the download
 DEMO = ("numpy", "pillow", "tqdm", "websocket-client")
 TEST = (*DEMO, "pytest>=8", "hypothesis", "matplotlib", "tomli; python_version < '3.11'")
 LINT = ("ruff==0.17.6",)
@@ -77,7 +73,7 @@ def set_up(session: nox.Session, extra: tuple[str, ...]) -> None:
     have = {name: version(name) for name in TORCH_FAMILY} if not torch else {}
     keep = [f"{name}=={number}" for name, number in have.items() if number]  # nothing may replace what is there
     if torch:
-        install(session, torch, options=cpu_index())
+        install(session, torch)
     requirements = (ROOT / "requirements.txt").read_text().split("\n")
     install(session, (*filter(None, requirements), *extra), constraints=keep)
 
@@ -99,25 +95,21 @@ def version(name: str) -> str | None:
         return None
 
 
-def install(session: nox.Session, packages, options: tuple[str, ...] = (), constraints=()) -> None:
+def install(session: nox.Session, packages, constraints=()) -> None:
     """pip install, left out when the same was installed into this environment before."""
     home = Path(session.virtualenv.location)
     wanted = "\n".join([sys.version, sys.prefix, *packages, *constraints])
     stamp = home / f"installed-{hashlib.sha256(wanted.encode()).hexdigest()[:16]}"
     if stamp.exists():
         return
+    options: tuple[str, ...] = ()
     if constraints:
         file = home / "constraints.txt"
         file.write_text("\n".join(constraints) + "\n")
-        options = (*options, "--constraint", str(file))
+        options = ("--constraint", str(file))
     session.install("--quiet", *options, *packages)
     stamp.touch()
 
-
-def cpu_index() -> tuple[str, ...]:
-    """Where torch comes from: PyTorch's CPU builds on a machine without an NVIDIA card, if they can be reached."""
-    if sys.platform == "darwin" or shutil.which("nvidia-smi"):
-        return ()
     try:
         with urllib.request.urlopen(f"{CPU_INDEX}/torch/", timeout=15):
             return ("--index-url", CPU_INDEX, "--extra-index-url", "https://pypi.org/simple")
