@@ -109,9 +109,3 @@ def install(session: nox.Session, packages, constraints=()) -> None:
         options = ("--constraint", str(file))
     session.install("--quiet", *options, *packages)
     stamp.touch()
-
-    try:
-        with urllib.request.urlopen(f"{CPU_INDEX}/torch/", timeout=15):
-            return ("--index-url", CPU_INDEX, "--extra-index-url", "https://pypi.org/simple")
-    except (urllib.error.URLError, OSError):
-        return ()
