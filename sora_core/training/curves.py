@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-SKIP = {"step", "seconds", "lr"}
+SKIP = {"step", "seconds", "lr", "tokens", "clips"}
 
 
 def draw_curves(log: Path, out: Path, size: tuple[int, int] = (480, 160)) -> None:

@@ -1,4 +1,4 @@
-"""Training the diffusion transformer and its text encoder together, on worlds.
+"""Training the diffusion transformer and its text encoder together, on worlds or on files of one's own.
 
 Flow matching on the latents of a frozen compression network, with the levels of every pattern of the canvas
 (`levels.training_levels`). The loss is that of the velocity (`flow.loss_weight`). Beside it, the summary of each
@@ -6,7 +6,9 @@ caption must tell the facts that the caption states: binding colours to shapes t
 sentence, which is much cheaper than from pictures alone.
 """
 
-from dataclasses import dataclass, field
+import json
+import math
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from ..canvas import empty
 from ..checkpoint import geometry_of, load, save
 from ..dit import DiT, DiTConfig, Segment
+from ..errors import UserError
 from ..flow import interpolate, loss_weight, shift_for_tokens
 from ..grid import Grid
 from ..sampler import guide, sample
@@ -26,7 +29,10 @@ from ..worlds.attributes import ATTRIBUTES
 from ..worlds.caption import caption, caption_with_targets
 from ..worlds.render import render
 from ..worlds.scene import sample_scene
+from .data import Clips, Reader, area, padded
 from .levels import training_levels
+from .packing import groups
+from .parallel import Ranks, noise_like, total, world_size
 
 SHEET_PROMPTS = (
     "a red ball moves to the right on a plain white background",
@@ -38,6 +44,7 @@ SHEET_PROMPTS = (
     "a white ball passes behind a wall under a blue sky",
     "a pink square moves down and a black triangle moves up on a plain cyan background",
 )
+PIECE = 16  # frames that are encoded at a time, which bounds the memory and changes nothing
 TEXT_MULTIPLE = 32  # captions are padded to this many tokens, so that few shapes need compiling
 
 
@@ -66,7 +73,9 @@ class Mix:
 
 @dataclass(frozen=True)
 class DiTTaskConfig:
-    packs: tuple[Mix, ...]
+    packs: tuple[Mix, ...] = ()  # of worlds
+    source: str = "worlds"  # or "folder:PATH", "shards:GLOB" (see `data.Clips`)
+    tokens: int = 2048  # of a pack of files; every process has one a step
     vae: str = "bundled"  # the checkpoint whose latents are learnt
     fps: float = 8.0
     empty_caption: float = 0.1  # share of clips without words, for guidance
@@ -76,6 +85,8 @@ class DiTTaskConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "packs", tuple(p if isinstance(p, Mix) else Mix(**p) for p in self.packs))
+        if self.source == "worlds" and not self.packs:
+            raise ValueError("worlds need at least one pack, [[data.packs]]")
 
 
 @dataclass(frozen=True)
@@ -101,26 +112,74 @@ class Trainee(nn.Module):
 
 
 @dataclass
+class Group:
+    """Clips of one size in a pack."""
+
+    latent: Tensor  # (b, C, t, h, w), clean
+    level: Tensor  # (b, 1, t, h, w)
+    captions: list[str]
+    fps: float
+    area: Tensor  # (t, h, w), 1 where a cell holds a pixel of the clip and not only padding
+    count: int  # clips of this group in all processes that share it
+    start: int = 0  # of this process's
+
+
+@dataclass
 class Pack:
-    latents: list[Tensor]  # clean
-    levels: list[Tensor]  # (b, 1, t, h, w)
-    captions: list[list[str]]  # of each part's clips
+    groups: list[Group] = field(default_factory=list)
     sentences: list[str] = field(default_factory=list)  # for the facts
     facts: Tensor | None = None  # (sentences, ATTRIBUTES)
     stated: Tensor | None = None  # likewise: which facts a sentence settles
+    packed: float | None = None  # useful tokens / budget
 
 
 class DiTTask:
+    unit = "tokens"
+
     def __init__(
         self, model: DiTConfig, text: TextSettings, data: DiTTaskConfig, *, device="cpu", seed: int = 0, steps: int = 1
     ):
         self.data, self.device, self.seed, self.steps = data, device, seed, steps
         self.vae = load(data.vae, device=device, only=("vae",)).vae
+        self.geometry = replace(geometry_of(self.vae, None), patch=model.patch)
+        self.shared = data.source == "worlds"
+        self.reader = None if self.shared else Reader(Clips(data.source), data.tokens, self.geometry, seed)
         rng = np.random.default_rng([seed, 11])
-        corpus = (caption(sample_scene(rng), rng) for _ in range(5000))
+        corpus = [caption(sample_scene(rng), rng) for _ in range(5000)]
+        if self.reader:
+            corpus += [text for clip in self.reader.clips for text in clip.captions]
         tokenizer = Tokenizer.train(corpus, text.merges)
         encoder = TextEncoder(TextConfig(tokenizer.merges, text.width, text.depth, text.heads), device=device)
         self.module = Trainee(DiT(model, device=device).initialize(), encoder.initialize()).to(device)
+        self.module.facts.requires_grad_(self.shared)  # files come without facts
+        self.blocks = self.module.dit.blocks
+
+    def start_from(self, checkpoint: str) -> None:
+        """Take the weights, and the words, of a checkpoint of the same shape."""
+        models = load(checkpoint, device=self.device, only=("dit", "text"))
+        dit, text = self.module.dit, self.module.text
+        if models.dit is None or models.text is None or models.dit.config != dit.config:
+            raise UserError(f"{checkpoint} holds no transformer of the shape that [model] says.")
+        if models.text.config != replace(text.config, merges=models.text.config.merges):
+            raise UserError(f"{checkpoint} holds no text encoder of the shape that [text] says.")
+        if len(models.text.config.merges) != len(text.config.merges):
+            self.module.text = TextEncoder(models.text.config, device=self.device)
+        self.module.dit.load_state_dict(models.dit.state_dict())
+        self.module.text.load_state_dict(models.text.state_dict())
+        self._speak(models.text.config.merges)
+
+    def settings(self) -> dict[str, str]:
+        return {"merges": json.dumps(self.module.text.config.merges)}
+
+    def restore(self, settings: dict[str, str]) -> None:
+        """The tokens keep the meaning that they had when the weights were learnt, whatever captions read like now."""
+        if "merges" in settings:
+            self._speak(json.loads(settings["merges"]))
+
+    def _speak(self, merges) -> None:
+        text = self.module.text
+        text.config = replace(text.config, merges=merges)
+        text.tokenizer = Tokenizer(text.config.merges)
 
     def compile(self):
         """Compile the blocks one by one: they share their code, so that it is compiled once per shape of pack."""
@@ -131,13 +190,19 @@ class DiTTask:
     # ------------------------------------------------------------------ data
 
     def batch(self, step: int, rank: int, world: int) -> Pack:
+        if self.shared:
+            return self._worlds(step, Ranks(rank, world))
+        return self._files(step * world + rank, (step + 1) * world + rank)
+
+    def _worlds(self, step: int, ranks: Ranks) -> Pack:
+        """All processes draw the whole pack, and render and encode their share of its clips."""
         d = self.data
-        rng = np.random.default_rng([self.seed, step, rank])
+        rng = np.random.default_rng([self.seed, step, 0])
         at = step / self.steps
         open_packs = [mix for mix in d.packs if mix.start <= at < mix.end] or [d.packs[-1]]
         weights = np.array([mix.weight for mix in open_packs])
         mix = open_packs[rng.choice(len(open_packs), p=weights / weights.sum())]
-        pack = Pack([], [], [])
+        pack = Pack()
         facts, stated = [], []
         for part in mix.parts:
             image = part.frames == 1
@@ -145,80 +210,129 @@ class DiTTask:
                 sample_scene(rng, aspect=part.width / part.height, seconds=part.frames / d.fps, image=image)
                 for _ in range(part.clips)
             ]
-            video = render(scenes, part.frames, part.height, part.width, d.fps, device=self.device)
-            with torch.no_grad(), torch.autocast(torch.device(self.device).type, torch.bfloat16):
-                latent = self.vae.encode(video).float()
-            pack.latents.append(latent)
-            size = tuple(n // p for n, p in zip(latent.shape[2:], self.module.dit.config.patch, strict=True))
-            a = shift_for_tokens(size[0] * size[1] * size[2])
-            generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-            levels = torch.stack([training_levels(size, generator, a=a) for _ in scenes])[:, None]
-            for axis, cells in enumerate(self.module.dit.config.patch, start=2):
-                levels = levels.repeat_interleave(cells, dim=axis)
-            pack.levels.append(levels.to(self.device))
+            ours = ranks.share(part.clips)
+            size = (self.geometry.latent_frames(part.frames), part.height, part.width)
+            levels = self._levels(size, part.clips, int(rng.integers(2**62)))
             captions = []
-            for scene in scenes:
+            for number, scene in enumerate(scenes):
                 for index in range(d.captions):
                     text, values, mask = caption_with_targets(scene, rng, image=image)
-                    pack.sentences.append(text)
-                    facts.append(values)
-                    stated.append(mask)
+                    if ours.start <= number < ours.stop:
+                        pack.sentences.append(text)
+                        facts.append(values)
+                        stated.append(mask)
                     if index == 0:
                         captions.append("" if rng.random() < d.empty_caption else text)
-            pack.captions.append(captions)
+            video = render(scenes[ours], part.frames, part.height, part.width, d.fps, device=self.device)
+            pack.groups.append(self._group(video, levels[ours], captions[ours], d.fps, part.clips, ours.start))
         pack.facts = torch.tensor(facts, device=self.device)
         pack.stated = torch.tensor(stated, device=self.device)
         return pack
 
+    def _files(self, index: int, following: int) -> Pack:
+        """The files of a pack; those of equal size and frame rate make a group."""
+        rng = np.random.default_rng([self.seed, index, 31])
+        read = self.reader.pack(index, following)
+        pack = Pack(packed=sum(clip.tokens(self.geometry) for clip, _ in read) / self.data.tokens)
+        for same in groups([(tuple(video.shape), clip.fps if clip.frames > 1 else 0) for clip, video in read]):
+            clips, videos = zip(*(read[i] for i in same), strict=True)
+            video = torch.stack(videos).to(self.device)
+            captions = [
+                str(rng.choice(clip.captions)) if clip.captions and rng.random() >= self.data.empty_caption else ""
+                for clip in clips
+            ]
+            size = (self.geometry.latent_frames(video.shape[2]), *video.shape[3:])
+            levels = self._levels(size, len(clips), int(rng.integers(2**62)))
+            pack.groups.append(self._group(video, levels, captions, clips[0].fps, len(clips)))
+        return pack
+
+    def _levels(self, size: tuple[int, int, int], clips: int, seed: int) -> Tensor:
+        """Levels (clips, 1, t, h, w) on the latent of clips of `size` (latent frames, height and width in pixels)."""
+        patch, stride = self.geometry.patch, self.geometry.s_stride
+        grid = tuple(-(-n // (k * p)) for n, k, p in zip(size, (1, stride, stride), patch, strict=True))
+        a = shift_for_tokens(grid[0] * grid[1] * grid[2])
+        generator = torch.Generator().manual_seed(seed)
+        levels = torch.stack([training_levels(grid, generator, a=a) for _ in range(clips)])[:, None]
+        for axis, cells in enumerate(patch, start=2):
+            levels = levels.repeat_interleave(cells, dim=axis)
+        return levels
+
+    def _group(self, video: Tensor, levels: Tensor, captions: list[str], fps: float, count: int, start=0) -> Group:
+        with torch.no_grad(), torch.autocast(torch.device(self.device).type, torch.bfloat16):
+            latent = self._encode(padded(video, self.geometry)).float()
+        return Group(latent, levels.to(self.device), captions, fps, area(video, self.geometry), count, start)
+
+    def _encode(self, video: Tensor) -> Tensor:
+        if video.shape[2] <= PIECE + 1:
+            return self.vae.encode(video)
+        state: dict = {}
+        pieces = video.split([1, *[PIECE] * (video.shape[2] // PIECE), (video.shape[2] - 1) % PIECE], dim=2)
+        return torch.cat([self.vae.encode(piece, state=state) for piece in pieces if piece.shape[2]], dim=2)
+
     # ------------------------------------------------------------------ loss
 
     def loss(self, module: Trainee, batch: Pack) -> tuple[Tensor, dict[str, float]]:
-        counts = [len(captions) for captions in batch.captions]
-        texts = [text for captions in batch.captions for text in captions]
+        counts = [len(group.captions) for group in batch.groups]
+        texts = [text for group in batch.groups for text in group.captions]
         text, mask = module.text.encode_texts(texts, multiple=TEXT_MULTIPLE)
         segments = []
-        for latent, level, part, part_mask in zip(
-            batch.latents, batch.levels, text.split(counts), mask.split(counts), strict=True
-        ):
-            x = interpolate(latent, torch.randn_like(latent), level)
-            segments.append(Segment(x, level, part, part_mask, self.data.fps))
-        total, weights, metrics = 0.0, 0.0, {}
-        for clean, latent, level in zip(module.dit.forward_pack(segments), batch.latents, batch.levels, strict=True):
-            weight = loss_weight(level, self.data.s_min)
-            error = (weight * (clean.float() - latent).square().mean(1, keepdim=True)).sum()
-            learnt = (level > 0).sum()
-            total, weights = total + error, weights + learnt
-            name = "video" if latent.shape[2] > 1 else "image"
-            metrics[name] = float(error.detach() / learnt)
-        flow = total / weights
+        for group, part, part_mask in zip(batch.groups, text.split(counts), mask.split(counts), strict=True):
+            noise = noise_like(group.latent, group.count, group.start)
+            x = interpolate(group.latent, noise, group.level)
+            segments.append(Segment(x, group.level, part, part_mask, group.fps))
+        error, weights, kinds, tokens = 0.0, 0.0, {}, 0
+        for clean, group in zip(module.dit.forward_pack(segments), batch.groups, strict=True):
+            weight = loss_weight(group.level, self.data.s_min) * group.area
+            here = (weight * (clean.float() - group.latent).square().mean(1, keepdim=True)).sum()
+            learnt = ((group.level > 0) * group.area).sum()
+            error, weights = error + here, weights + learnt
+            kinds.setdefault("video" if group.latent.shape[2] > 1 else "image", []).append((here.detach(), learnt))
+            tokens += group.level.numel() // math.prod(self.geometry.patch)
+        flow = error / total(weights) * world_size()
+        metrics = {name: float(sum(e for e, _ in of) / sum(n for _, n in of)) for name, of in kinds.items()}
+        metrics |= {"flow": float(flow.detach()), "tokens": tokens}
+        if batch.packed is not None:
+            metrics["packed"] = batch.packed
+        if not batch.sentences:
+            return flow, metrics
         summaries, _ = module.text.encode_texts(batch.sentences)
         logits = module.facts(summaries[:, 0]).float()
         entropy = F.binary_cross_entropy_with_logits(logits, batch.facts, reduction="none")
-        facts = (entropy * batch.stated).sum() / batch.stated.sum()
+        facts = (entropy * batch.stated).sum() / total(batch.stated.sum()) * world_size()
         right = ((logits > 0) == (batch.facts > 0)) | (batch.stated == 0)
-        metrics |= {"flow": float(flow), "facts": float(facts), "sentences_right": float(right.all(1).float().mean())}
+        metrics |= {"facts": float(facts.detach()), "sentences_right": float(right.all(1).float().mean())}
         return flow + self.data.facts * facts, metrics
 
     # ------------------------------------------------------------------ what it makes
 
     def sheet(self, module: Trainee, path: Path) -> None:
-        """The same prompts and seeds every time: five frames of each clip."""
-        grid = Grid(17, 64, 64, self.data.fps, geometry_of(self.vae, module.dit))
-        text, mask = module.text.encode_texts([*SHEET_PROMPTS, ""])
-        count = len(SHEET_PROMPTS)
+        """The same prompts and seeds every time: five frames of each clip. Of files, captions of the first eight."""
+        prompts, frames, height, width, fps = SHEET_PROMPTS, 17, 64, 64, self.data.fps
+        if self.reader:
+            clips = self.reader.clips
+            first = max(clips[:8], key=lambda clip: clip.frames)
+            frames, height, width, fps = first.frames, first.height, first.width, first.fps
+            prompts = tuple(clip.captions[0] if clip.captions else "" for clip in clips[:8])
+        grid = Grid(frames, height, width, fps, self.geometry)
+        text, mask = module.text.encode_texts([*prompts, ""])
+        count = len(prompts)
 
         def predict(x, level, condition):
-            return module.dit(x, level, *condition, fps=self.data.fps)
+            return module.dit(x, level, *condition, fps=fps)
 
         told = (text[:count], mask[:count])
         untold = (text[count:].expand(count, -1, -1), mask[count:].expand(count, -1))
-        latent = sample(guide(predict, told, untold, cfg=3.0), empty(grid, batch=count), seed=0, steps=16)
-        frames = self.vae.decode(latent)[:, :, ::4].clamp(-1, 1)
+        canvas = empty(grid, batch=count, device=self.device)
+        latent = sample(guide(predict, told, untold, cfg=3.0), canvas, seed=0, steps=16)
+        video = self.vae.decode(latent, frames, height, width)
+        video = video[:, :, :: max(1, -(-frames // 5))].clamp(-1, 1).cpu()
         contact_sheet(
-            [frame for clip in frames for frame in clip.unbind(1)], path, count=count * frames.shape[2], columns=10
+            [frame for clip in video for frame in clip.unbind(1)], path, count=count * video.shape[2], columns=10
         )
 
     def export(self, module: Trainee, folder: Path, step: int) -> None:
         """dit.safetensors: the transformer and the text encoder."""
         networks = {"dit": module.dit, "text": module.text}
-        save(folder / "dit.safetensors", networks, card={"title": "Sora worlds", "steps": str(step)}, dtype=torch.float16)
+        save(
+            folder / "dit.safetensors", networks, card={"title": "Sora worlds", "steps": str(step)}, dtype=torch.float16
+        )

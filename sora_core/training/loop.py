@@ -1,14 +1,17 @@
 """The training loop: one for every network.
 
-A step is a pure function of (weights, optimiser state, seed, step): data and randomness are drawn from generators seeded
-with the step's number. So a run that was killed and resumed gives the weights that the undisturbed run gives.
-The whole state is one safetensors file, written beside its name and moved into place.
+A step is a pure function of (weights, optimiser state, seed, step): data and randomness are drawn from generators
+seeded with the step's number. So a run that was killed and resumed gives the weights that the undisturbed run gives.
+The whole state is one safetensors file, written beside its name and moved into place. It holds whole tensors: a run may
+be resumed by another number of processes, under DDP, FSDP2 or neither.
 """
 
+import copy
 import json
 import math
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +25,7 @@ from tqdm import tqdm
 from ..errors import UserError
 from .curves import draw_curves
 from .optim import build_optimizer
+from .parallel import Ranks, Step, full, gathered, local, parallelize, shared_like, total
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,22 @@ class LoopConfig:
     sheet_every: int = 500
     log_every: int = 20
     tensorboard: bool = False
+    init: str = ""  # a checkpoint to start from: its path, or "bundled"
+    parallel: str = "ddp"  # or "fsdp"; how the processes of torchrun share the work
 
 
 class Task(Protocol):
     """What is trained, on what, and how it is judged."""
 
     module: nn.Module  # every trainable network
+    unit: str  # of throughput: the metric of this name counts what a step learnt from
+    blocks: Iterable[nn.Module]  # of `module`, that are called once a step: FSDP2 gathers them one at a time
+    shared: bool  # whether the processes share one batch; else each brings its own
 
+    def settings(self) -> dict[str, str]:
+        """What the weights mean besides the config, kept with them."""
+
+    def restore(self, settings: dict[str, str]) -> None: ...
     def batch(self, step: int, rank: int, world: int) -> Any: ...
     def loss(self, module: nn.Module, batch: Any) -> tuple[Tensor, dict[str, float]]: ...
     def sheet(self, module: nn.Module, path: Path) -> None: ...
@@ -63,9 +76,9 @@ class Averaged:
     @torch.no_grad()
     def update(self, module: nn.Module, step: int):
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
-        now = module.state_dict()
-        floats = [k for k, v in self.tensors.items() if v.is_floating_point()]
-        torch._foreach_lerp_([self.tensors[k] for k in floats], [now[k].to(self.tensors[k]) for k in floats], weight)
+        now = {k: local(v) for k, v in module.state_dict().items()}
+        floats = {k: local(v) for k, v in self.tensors.items() if v.is_floating_point()}
+        torch._foreach_lerp_(list(floats.values()), [now[k].to(v) for k, v in floats.items()], weight)
 
     def swapped(self, module: nn.Module):
         """Context in which `module` carries the averaged weights."""
@@ -86,12 +99,20 @@ class _Swapped:
 
 
 class Loop:
-    """Trains `task` as `config` says, in `folder`: state.safetensors, log.jsonl, curves.png, sheets/, and the exported checkpoint."""
+    """Trains `task` as `config` says, in `folder`: state.safetensors, log.jsonl, curves.png, sheets/, the checkpoint.
 
-    def __init__(self, task: Task, config: LoopConfig, folder: Path, *, device="cpu", rank: int = 0, world: int = 1):
-        self.task, self.config, self.folder, self.device = task, config, Path(folder), torch.device(device)
-        self.rank, self.world = rank, world
-        self.module = task.module
+    Methods that are said to be called together hold a collective operation where several processes train.
+    """
+
+    def __init__(self, task: Task, config: LoopConfig, folder: Path, *, ranks: Ranks | None = None):
+        self.task, self.config, self.folder, self.ranks = task, config, Path(folder), ranks or Ranks()
+        self.device, self.chief = torch.device(self.ranks.device), self.ranks.rank == 0
+        self.module, self.whole = task.module, None
+        if config.parallel == "fsdp" and self.ranks.world > 1 and self.chief:
+            self.whole = copy.deepcopy(self.module).cpu()  # takes the averaged weights for sheets and checkpoints
+        if config.compile:
+            task.compile()
+        self.loss = parallelize(Step(task, self.module), config.parallel, self.ranks, task.blocks)
         self.optimizer = build_optimizer(self.module, config.optimizer, config.lr, config.weight_decay)
         self.ema = Averaged(self.module, config.ema)
         self.step = 0
@@ -103,14 +124,21 @@ class Loop:
         return self.folder / "state.safetensors"
 
     def save(self):
+        """Write the state. All processes call this together; the first writes."""
         tensors = {f"model.{k}": v for k, v in self.module.state_dict().items()}
         tensors |= {f"ema.{k}": v for k, v in self.ema.tensors.items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
-        tensors = {k: v.detach().contiguous().cpu().clone() for k, v in tensors.items()}
+        kept = {}
+        for name, tensor in tensors.items():
+            tensor = full(tensor.detach())
+            if self.chief:
+                kept[name] = tensor.contiguous().cpu().clone()
+        if not self.chief:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.state_path.with_suffix(".part")
-        save_file(tensors, temporary, metadata={"step": str(self.step)})
+        save_file(kept, temporary, metadata={"step": str(self.step)} | self.task.settings())
         os.replace(temporary, self.state_path)
 
     def resume(self):
@@ -118,24 +146,44 @@ class Loop:
         if not self.state_path.exists():
             raise UserError(f"There is nothing to resume: {self.state_path} does not exist; start without --resume.")
         with safe_open(self.state_path, "pt", device=str(self.device)) as file:
-            self.step = int(file.metadata()["step"])
+            settings = file.metadata()
+            self.step = int(settings.pop("step"))
             parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}}
-            for key in file.keys():
+            for key in file.keys():  # noqa: SIM118 (a safetensors handle, no dict)
                 part, name = key.split(".", 1)
                 parts[part][name] = file.get_tensor(key)
+        own = self.module.state_dict()
+        for part in ("model", "ema"):
+            parts[part] = {k: shared_like(v, own[k]) if k in own else v for k, v in parts[part].items()}
         try:
             self.module.load_state_dict(parts["model"])
         except RuntimeError as error:
             raise UserError(
                 f"{self.state_path} was written by another network: {str(error).splitlines()[-1]}"
             ) from None
-        self.ema.tensors = {k: v.to(self.device) for k, v in parts["ema"].items()}
+        self.task.restore(settings)
+        self.ema.tensors = parts["ema"]
+        params = [p for group in self.optimizer.param_groups for p in group["params"]]
         states: dict[int, dict[str, Tensor]] = {}
         for key, value in parts["optimizer"].items():
             index, name = key.split(".")
-            states.setdefault(int(index), {})[name] = value
+            states.setdefault(int(index), {})[name] = shared_like(value, params[int(index)]) if value.ndim else value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": states, "param_groups": groups})
+        if self.chief:
+            self._forget_log()
+
+    def _forget_log(self):
+        """Drop the rows of steps after the saved one, which will be run again, and a row that a kill cut short."""
+        log = self.folder / "log.jsonl"
+        kept = []
+        for line in log.read_text().splitlines() if log.exists() else ():
+            try:
+                if json.loads(line)["step"] <= self.step:
+                    kept.append(line)
+            except ValueError:
+                break
+        log.write_text("".join(f"{line}\n" for line in kept))
 
     # ------------------------------------------------------------------ running
 
@@ -146,16 +194,17 @@ class Loop:
         return c.lr * rise * fall
 
     def one_step(self) -> dict[str, float]:
-        c = self.config
-        torch.manual_seed(hash((c.seed, self.step, self.rank)) % 2**63)
+        c, ranks = self.config, self.ranks
+        # who share a batch draw the same numbers and take their part of them (`parallel.noise_like`)
+        torch.manual_seed(hash((c.seed, self.step, 0 if self.task.shared else ranks.rank)) % 2**63)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(self.step) * group["rate"]
-        batch = self.task.batch(self.step, self.rank, self.world)
+        batch = self.task.batch(self.step, ranks.rank, ranks.world)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=c.precision == "bf16"):
-            loss, metrics = self.task.loss(self.module, batch)
+            loss, metrics = self.loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = float(nn.utils.clip_grad_norm_(self.module.parameters(), c.clip))
+        norm = float(full(nn.utils.clip_grad_norm_(self.module.parameters(), c.clip)))
         if not math.isfinite(norm):
             raise UserError(
                 f"Training diverged at step {self.step} (the gradient is not finite): lower lr and use --resume."
@@ -163,52 +212,84 @@ class Loop:
         self.optimizer.step()
         self.ema.update(self.module, self.step)
         self.step += 1
-        return {"loss": float(loss), "grad": norm} | metrics
+        return {"loss": float(loss.detach()), "grad": norm} | metrics
 
     def run(self, minutes: float | None = None):
         """Train to `config.steps`, or until `minutes` have passed; the state is saved either way."""
         c, start = self.config, time.monotonic()
         self.folder.mkdir(parents=True, exist_ok=True)
-        writer = None
-        if c.tensorboard and self.rank == 0:
-            from torch.utils.tensorboard import SummaryWriter
-
-            writer = SummaryWriter(self.folder / "tensorboard")
-        sums: dict[str, list[float]] = {}
-        bar = tqdm(total=c.steps, initial=self.step, unit="step", disable=self.rank > 0, smoothing=0.05)
-        saved = self.step
-        while self.step < c.steps and (minutes is None or time.monotonic() - start < minutes * 60):
-            for name, value in self.one_step().items():
-                sums.setdefault(name, []).append(value)
+        writer = self._tensorboard() if c.tensorboard and self.chief else None
+        if self.step == 0:
+            self.save()  # from now on the run can be killed at any moment
+        bar = tqdm(total=c.steps, initial=self.step, unit="step", disable=not self.chief, smoothing=0.05)
+        rows: list[dict[str, float]] = []
+        saved, logged = self.step, start
+        while self.step < c.steps and not (minutes and self._any(time.monotonic() - start >= minutes * 60)):
+            rows.append(self.one_step())
             bar.update()
-            if self.rank:
-                continue
             if self.step % c.log_every == 0:
-                row = {name: sum(values) / len(values) for name, values in sums.items()}
-                row |= {"step": self.step, "lr": self.learning_rate(self.step - 1), "seconds": time.monotonic() - start}
-                with open(self.folder / "log.jsonl", "a") as file:
-                    file.write(json.dumps({k: round(v, 6) for k, v in row.items()}) + "\n")
+                now = time.monotonic()
+                row, speed = self._row(rows, now - logged)
+                row |= {"step": self.step, "lr": self.learning_rate(self.step - 1), "seconds": now - start}
+                rows, logged = [], now
+                bar.set_postfix_str(f"loss {row['loss']:.4f}, {speed}")
+                if self.chief:
+                    with open(self.folder / "log.jsonl", "a") as file:
+                        file.write(json.dumps({k: round(v, 6) for k, v in row.items()}) + "\n")
                 for name in row if writer else ():
                     writer.add_scalar(name, row[name], self.step)
-                bar.set_postfix_str(f"loss {row['loss']:.4f}")
-                sums.clear()
             if self.step % c.save_every == 0:
                 self.save()
                 saved = self.step
             if self.step % c.sheet_every == 0:
                 self.report()
         bar.close()
-        if self.rank == 0 and saved != self.step:
+        if saved != self.step:
             self.save()
-        if self.rank == 0:
-            self.report()
+        self.report()
+        if writer:
+            writer.close()
+
+    def _any(self, here: bool) -> bool:
+        """Whether it holds in any process: all must stop at the same step."""
+        return bool(total(torch.tensor(float(here), device=self.device)))
+
+    def _row(self, rows: list[dict[str, float]], seconds: float) -> tuple[dict[str, float], str]:
+        """Means over steps and processes, what all processes counted in a step, and the throughput in words."""
+        unit = self.task.unit
+        rows = [row for part in gathered(rows) for row in part]
+        names = dict.fromkeys(name for row in rows for name in row)
+        values = {name: [row[name] for row in rows if name in row] for name in names}
+        speed = sum(values[unit]) / seconds
+        means = {name: sum(v) / len(v) * (self.ranks.world if name == unit else 1) for name, v in values.items()}
+        return means | {
+            f"{unit}_per_second": speed
+        }, f"{speed:.3g} {unit}/s" if speed < 1e3 else f"{speed:,.0f} {unit}/s"
+
+    def _tensorboard(self):
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise UserError("tensorboard = true needs the package tensorboard: pip install tensorboard.") from None
+        return SummaryWriter(self.folder / "tensorboard", purge_step=self.step)
 
     def report(self):
-        """Sample sheet and exported checkpoint of the averaged weights, and the curves."""
-        self.module.eval()
-        with self.ema.swapped(self.module), torch.no_grad():
-            (self.folder / "sheets").mkdir(exist_ok=True)
-            self.task.sheet(self.module, self.folder / "sheets" / f"{self.step:07d}.png")
-            self.task.export(self.module, self.folder, self.step)
-        self.module.train()
+        """Sample sheet and checkpoint of the averaged weights, and the curves. All processes call this together."""
+        if self.config.parallel == "fsdp" and self.ranks.world > 1:
+            averaged = {name: full(tensor) for name, tensor in self.ema.tensors.items()}
+            if self.chief:
+                self.whole.load_state_dict(averaged)
+                self._show(self.whole.to(self.device).eval())
+                self.whole.cpu()
+        elif self.chief:
+            self.module.eval()
+            with self.ema.swapped(self.module):
+                self._show(self.module)
+            self.module.train()
+
+    @torch.no_grad()
+    def _show(self, module: nn.Module):
+        (self.folder / "sheets").mkdir(exist_ok=True)
+        self.task.sheet(module, self.folder / "sheets" / f"{self.step:07d}.png")
+        self.task.export(module, self.folder, self.step)
         draw_curves(self.folder / "log.jsonl", self.folder / "curves.png")

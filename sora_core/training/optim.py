@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
+from .parallel import full, shared_like
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
-    """Nearest semi-orthogonal matrix (rows x columns), roughly: quintic Newton-Schulz in bfloat16 (Jordan et al. 2024)."""
+    """About the nearest semi-orthogonal matrix: quintic Newton-Schulz in bfloat16 (Jordan et al. 2024)."""
     a, b, c = 3.4445, -4.7750, 2.0315
     x = matrix.bfloat16()
     tall = x.shape[0] > x.shape[1]
@@ -23,7 +24,7 @@ def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
 
 
 class MuonAdamW(torch.optim.Optimizer):
-    """Muon (Jordan et al. 2024), with kernels seen as matrices (out, everything else), and AdamW for groups with `muon=False`.
+    """Muon (Jordan et al. 2024), with kernels seen as matrices (out, the rest), and AdamW for groups with `muon=False`.
 
     A Muon update is scaled to the size of an AdamW update (0.2 sqrt(max(rows, columns)), Liu et al. 2025), so one
     learning rate serves both. torch.optim.Muon refuses convolution kernels, which is why this exists.
@@ -48,9 +49,10 @@ class MuonAdamW(torch.optim.Optimizer):
             if not state:
                 state["momentum"] = torch.zeros_like(p)
             state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-            update = p.grad.lerp(state["momentum"], group["momentum"]).flatten(1)
+            # a share of a matrix cannot be orthogonalized: under FSDP2 every process does the whole of it
+            update = full(p.grad.lerp(state["momentum"], group["momentum"])).flatten(1)
             scale = 0.2 * math.sqrt(max(update.shape))
-            p.sub_(orthogonalize(update).view_as(p), alpha=group["lr"] * scale)
+            p.sub_(shared_like(orthogonalize(update).view(p.shape), p), alpha=group["lr"] * scale)
 
     def _adamw(self, group, params):
         beta1, beta2 = group["betas"]

@@ -1,16 +1,23 @@
 """From a TOML file to a running training: `sora train vae|dit --config FILE`."""
 
 import dataclasses
+import logging
 import sys
 from pathlib import Path
 
+import torch
+
 from ..errors import UserError
+from .data import Reader
 from .loop import Loop, LoopConfig
+from .parallel import Ranks, processes
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+log = logging.getLogger(__name__)
 
 
 def build(cls, table: dict, where: str):
@@ -34,45 +41,66 @@ def read_config(path: str | Path) -> dict:
         raise UserError(f"The config {path} is not valid TOML: {error}.") from None
 
 
+def make_task(kind: str, table: dict, loop: LoopConfig, device: str, where: str | Path):
+    """The task that the tables [model], [text] and [data] describe."""
+    if kind == "vae":
+        from ..vae import VAEConfig
+        from .vae import VAETask, VAETaskConfig
+
+        return VAETask(
+            build(VAEConfig, table.get("model", {}), f"[model] in {where}"),
+            build(VAETaskConfig, table.get("data", {}), f"[data] in {where}"),
+            device=device,
+            seed=loop.seed,
+        )
+    if kind == "dit":
+        from ..dit import DiTConfig
+        from .dit import DiTTask, DiTTaskConfig, TextSettings
+
+        return DiTTask(
+            build(DiTConfig, table.get("model", {}), f"[model] in {where}"),
+            build(TextSettings, table.get("text", {}), f"[text] in {where}"),
+            build(DiTTaskConfig, table.get("data", {}), f"[data] in {where}"),
+            device=device,
+            seed=loop.seed,
+            steps=loop.steps,
+        )
+    raise UserError(f"There is nothing to train called {kind!r}; choose vae or dit.")
+
+
 def main(
     kind: str, config: str | Path, *, out: str | Path, resume: bool = False, minutes: float | None = None, device="cpu"
 ) -> Path:
     """Train network `kind` ("vae" or "dit") as the TOML file says, in folder `out`; returns the folder.
 
-    `resume` continues the run in `out`; `minutes` ends this sitting early, to be resumed later.
+    `resume` continues the run in `out`; `minutes` ends this sitting early, to be resumed later. Under `torchrun` the
+    processes train together.
     """
+    with processes(str(device)) as ranks:
+        _train(kind, config, Path(out), resume, minutes, ranks)
+    return Path(out)
+
+
+def _train(kind: str, config: str | Path, out: Path, resume: bool, minutes: float | None, ranks: Ranks) -> None:
     table = read_config(config)
-    loop_config = build(LoopConfig, table.get("loop", {}), f"[loop] in {config}")
-    if kind == "vae":
-        from ..vae import VAEConfig
-        from .vae import VAETask, VAETaskConfig
-
-        task = VAETask(
-            build(VAEConfig, table.get("model", {}), f"[model] in {config}"),
-            build(VAETaskConfig, table.get("data", {}), f"[data] in {config}"),
-            device=device,
-            seed=loop_config.seed,
-        )
-    elif kind == "dit":
-        from ..dit import DiTConfig
-        from .dit import DiTTask, DiTTaskConfig, TextSettings
-
-        task = DiTTask(
-            build(DiTConfig, table.get("model", {}), f"[model] in {config}"),
-            build(TextSettings, table.get("text", {}), f"[text] in {config}"),
-            build(DiTTaskConfig, table.get("data", {}), f"[data] in {config}"),
-            device=device,
-            seed=loop_config.seed,
-            steps=loop_config.steps,
-        )
-        if loop_config.compile:
-            task.compile()
-    else:
-        raise UserError(f"There is nothing to train called {kind!r}; choose vae or dit.")
-    loop = Loop(task, loop_config, Path(out), device=device)
+    settings = build(LoopConfig, table.get("loop", {}), f"[loop] in {config}")
+    torch.manual_seed(settings.seed)  # the weights before the first step
+    task = make_task(kind, table, settings, ranks.device, config)
+    if settings.init and not resume:
+        task.start_from(settings.init)
+    loop = Loop(task, settings, out, ranks=ranks)
     if resume:
         loop.resume()
     elif loop.state_path.exists():
         raise UserError(f"{out} already holds a run: add --resume to continue it, or choose another --out.")
+    if task.reader and ranks.rank == 0:
+        _tell(task.reader, out)
     loop.run(minutes)
-    return Path(out)
+
+
+def _tell(reader: Reader, out: Path) -> None:
+    """Name what was left out of a source, in words and in skipped.txt."""
+    log.warning("%s; %d tokens a pack, %.1f %% useful", reader.source, reader.budget, 100 * reader.fill)
+    out.mkdir(parents=True, exist_ok=True)
+    rows = (f"{name}\t{reason}\n" for name, reason in reader.source.skipped.items())
+    (out / "skipped.txt").write_text("".join(rows), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Training the compression network on worlds and on imagery with natural statistics.
+"""Training the compression network on worlds and on imagery with natural statistics, or on files of one's own.
 
 Loss per pixel: |e| + mse e^2, plus `kl` times the mean KL divergence of the latent from N(0, 1). With a Laplace
 likelihood of scale b this is the evidence lower bound for kl = b / (pixels per latent value = 768 / channels).
@@ -11,16 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint import save
+from ..checkpoint import geometry_of, load, save
+from ..errors import UserError
 from ..vae import VAE, VAEConfig
+from ..vae.layers import Block
 from ..video import contact_sheet
 from ..worlds.natural import natural_batch
 from ..worlds.render import render
 from ..worlds.scene import sample_scene
+from .data import Clips, Reader, cut, padded
+from .packing import groups
+from .parallel import Ranks, noise_like, total, world_size
 
 
 @dataclass(frozen=True)
 class VAETaskConfig:
+    source: str = "worlds"  # or "folder:PATH", "shards:GLOB" (see `data.Clips`)
+    tokens: int = 4096  # latent cells per step and process, of files; what follows is of worlds
     world_clips: int = 6  # per step
     world_images: int = 12
     natural_clips: int = 2
@@ -33,71 +40,156 @@ class VAETaskConfig:
     freeze_encoder: bool = False  # improve the decoder without touching the latents that a transformer was trained on
 
 
+@dataclass
+class Part:
+    """Clips of one size, of the batch that the processes share."""
+
+    video: Tensor  # (b, 3, T, H, W)
+    name: str
+    count: int  # clips of this part in all processes that share it
+    start: int = 0  # of this process's
+
+
 class VAETask:
+    unit = "clips"
+    blocks = ()  # a block runs once for every size in a batch, and processes may differ in that
+
     def __init__(self, model: VAEConfig, data: VAETaskConfig, *, device="cpu", seed: int = 0):
         self.data, self.device, self.seed = data, device, seed
         self.module = VAE(model, device=device)
-        clips = [video for video in self.batch(0, 0, 1) if video.shape[2] > 1]
-        if clips:
-            self.module.initialize(torch.cat(clips))
+        self.geometry = geometry_of(self.module, None)
+        self.shared = data.source == "worlds"
+        self.clips = None if self.shared else Clips(data.source)
+        self.reader = None if self.shared else Reader(self.clips, data.tokens, self.geometry, seed)
+        # whatever it will learn from: the components of moving pictures
+        first = self._worlds(0, Ranks()) if self.shared else self._worlds(0, Ranks(), VAETaskConfig())
+        videos = [part.video for part in first if part.video.shape[2] > 1]
+        if videos:
+            self.module.initialize(torch.cat(videos))
         if data.freeze_encoder:
             self.module.encoder.requires_grad_(False)
 
-    def batch(self, step: int, rank: int, world: int) -> list[Tensor]:
-        """Four tensors (B, 3, T, H, W): world clips and images, natural clips and images; those of zero size left out."""
-        d = self.data
-        rng = np.random.default_rng([self.seed, step, rank])
-        parts = []
+    def start_from(self, checkpoint: str) -> None:
+        """Take the weights of a checkpoint of the same shape."""
+        vae = load(checkpoint, device=self.device, only=("vae",)).vae
+        if vae is None or vae.config != self.module.config:
+            raise UserError(f"{checkpoint} holds no compression network of the shape that [model] says.")
+        self.module.load_state_dict(vae.state_dict())
+        self._standardize(self.module, None)
+
+    def settings(self) -> dict[str, str]:
+        return {}
+
+    def restore(self, settings: dict[str, str]) -> None:
+        pass
+
+    def compile(self):
+        for block in self.module.modules():
+            if isinstance(block, Block):
+                block.compile(dynamic=False)
+
+    # ------------------------------------------------------------------ data
+
+    def batch(self, step: int, rank: int, world: int) -> list[Part]:
+        """World clips and images, natural clips and images, those of zero size left out; or a pack of files."""
+        if self.shared:
+            return self._worlds(step, Ranks(rank, world))
+        clips = self.reader.pack(step * world + rank, (step + 1) * world + rank)
+        return self._grouped([video for _, video in clips])
+
+    def _worlds(self, step: int, ranks: Ranks, data: VAETaskConfig | None = None) -> list[Part]:
+        d = data or self.data
+        rng = np.random.default_rng([self.seed, step, 0])
+        parts, names = [], (f"psnr_{number}" for number in range(4))
         for count, frames in ((d.world_clips, d.frames), (d.world_images, 1)):
             if count:
+                name = next(names)
                 scenes = [sample_scene(rng, seconds=frames / d.fps, image=frames == 1) for _ in range(count)]
-                parts.append(render(scenes, frames, d.size, d.size, d.fps, device=self.device))
+                ours = ranks.share(count)
+                video = render(scenes[ours], frames, d.size, d.size, d.fps, device=self.device)
+                parts.append(Part(video, name, count, ours.start))
         for count, frames in ((d.natural_clips, d.frames), (d.natural_images, 1)):
             if count:
-                seed = int(rng.integers(2**31))
-                parts.append(natural_batch(seed, count, frames, d.size, d.size, device=self.device))
+                seed, ours, name = int(rng.integers(2**31)), ranks.share(count), next(names)
+                video = natural_batch(seed, count, frames, d.size, d.size, device=self.device)[ours]
+                parts.append(Part(video, name, count, ours.start))
         return parts
 
-    def loss(self, module: nn.Module, batch: list[Tensor]) -> tuple[Tensor, dict[str, float]]:
+    def _grouped(self, videos: list[Tensor]) -> list[Part]:
+        parts = []
+        for same in groups([video.shape for video in videos]):
+            video = torch.stack([videos[i] for i in same]).to(self.device)
+            parts.append(Part(video, "psnr_video" if video.shape[2] > 1 else "psnr_image", len(same)))
+        return parts
+
+    # ------------------------------------------------------------------ loss
+
+    def loss(self, module: nn.Module, batch: list[Part]) -> tuple[Tensor, dict[str, float]]:
         d = self.data
         absolute, squared, kl = [], [], []
-        for video in batch:
-            mean, logvar = module.posterior(video)
+        for part in batch:
+            mean, logvar = module.posterior(padded(part.video, self.geometry))
             mean, logvar = mean.float(), logvar.float()
-            latent = mean + torch.randn_like(mean) * (0.5 * logvar).exp()
-            error = module.decode(latent).float() - video
+            latent = mean + noise_like(mean, part.count, part.start) * (0.5 * logvar).exp()
+            error = cut(module.decode(latent).float(), part.video) - part.video
             absolute.append(error.abs().flatten(1).mean(1))
             squared.append(error.square().flatten(1).mean(1))
             kl.append(0.5 * (mean.square() + logvar.exp() - 1 - logvar).flatten(1).mean(1))
-        psnr = [float(10 * torch.log10(4 / part.detach().clamp_min(1e-9)).mean()) for part in squared]
-        loss = torch.cat(absolute).mean() + d.mse * torch.cat(squared).mean() + d.kl * torch.cat(kl).mean()
-        names = [f"psnr_{i}" for i in range(len(psnr))]
-        return loss, {"kl": float(torch.cat(kl).detach().mean())} | dict(zip(names, psnr, strict=True))
+        psnr: dict[str, list[float]] = {}
+        for part, values in zip(batch, squared, strict=True):
+            psnr.setdefault(part.name, []).append(float(10 * torch.log10(4 / values.detach().clamp_min(1e-9)).mean()))
+        here = sum(len(part.video) for part in batch)
+        clips = total(torch.tensor(float(here), device=self.device)) / world_size()
+        absolute, squared, kl = (torch.cat(values).sum() / clips for values in (absolute, squared, kl))
+        loss = absolute + d.mse * squared + d.kl * kl
+        means = {name: sum(values) / len(values) for name, values in psnr.items()}
+        return loss, {"kl": float(kl.detach()), "clips": here} | means
+
+    # ------------------------------------------------------------------ what it makes
 
     def sheet(self, module: VAE, path: Path) -> None:
-        """Originals above their reconstructions, of a fixed step."""
+        """Originals above their reconstructions, of a fixed step; of files, of the first clip."""
+        if self.shared:
+            videos = [part.video for part in self._worlds(10**9, Ranks())]
+        else:
+            videos = [part.video for part in self._some()[:1]]
         sheet = []
-        for video in self.batch(10**9, 0, 1):
-            decoded = module.decode(module.encode(video))
-            for both in (video, decoded):
+        for video in videos:
+            for both in (video, module.decode(module.encode(video), *video.shape[2:])):
                 frames = both[0, :, ::4] if video.shape[2] > 1 else both[:5, :, 0].transpose(0, 1)
-                sheet += frames[:, :5].clamp(-1, 1).unbind(1)
-        contact_sheet(sheet, path, count=len(sheet), columns=5)
+                sheet += frames[:, :5].clamp(-1, 1).cpu().unbind(1)
+        contact_sheet(sheet, path, count=len(sheet), columns=min(5, len(sheet) // 2) if len(videos) == 1 else 5)
 
     def export(self, module: VAE, folder: Path, step: int) -> None:
-        """vae.safetensors with the statistics of the latent, measured on 256 fresh world clips and images."""
-        rng = np.random.default_rng([self.seed, 7])
+        """vae.safetensors with the latent's statistics, measured on 256 fresh world clips and images, or on files."""
         latents = []
+        for video in self._measured():
+            mean, _ = module.posterior(padded(video, self.geometry))
+            latents.append(mean.transpose(0, 1).flatten(1))
+        self._standardize(module, torch.cat(latents, dim=1))
+        save(folder / "vae.safetensors", {"vae": module}, card={"title": "Sora worlds VAE", "steps": str(step)})
+        self._standardize(module, None)
+
+    def _measured(self):
+        if not self.shared:
+            yield from (part.video for part in self._some())
+            return
+        rng = np.random.default_rng([self.seed, 7])
+        d = self.data
         for index in range(8):
             image = index % 2 == 1
-            scenes = [sample_scene(rng, seconds=self.data.frames / self.data.fps, image=image) for _ in range(32)]
-            frames = 1 if image else self.data.frames
-            video = render(scenes, frames, self.data.size, self.data.size, self.data.fps, device=self.device)
-            mean, _ = module.posterior(video)
-            latents.append(mean.transpose(0, 1).flatten(1))
-        values = torch.cat(latents, dim=1)
-        module.latent_mean.copy_(values.mean(1))
-        module.latent_std.copy_(values.std(1))
-        save(folder / "vae.safetensors", {"vae": module}, card={"title": "Sora worlds VAE", "steps": str(step)})
-        module.latent_mean.zero_()
-        module.latent_std.fill_(1)
+            scenes = [sample_scene(rng, seconds=d.frames / d.fps, image=image) for _ in range(32)]
+            yield render(scenes, 1 if image else d.frames, d.size, d.size, d.fps, device=self.device)
+
+    def _some(self) -> list[Part]:
+        """Up to 32 files, evenly chosen, each by itself."""
+        clips = self.reader.clips
+        chosen = clips[:: -(-len(clips) // 32)]
+        videos = (self.clips.read(clip) for clip in chosen)
+        return [part for video in videos if video is not None for part in self._grouped([video])]
+
+    @staticmethod
+    def _standardize(module: VAE, values: Tensor | None) -> None:
+        """Write mean and deviation of `values` (C, n) into the network; None for those that it trains with."""
+        module.latent_mean.copy_(torch.zeros_like(module.latent_mean) if values is None else values.mean(1))
+        module.latent_std.copy_(torch.ones_like(module.latent_std) if values is None else values.std(1))

@@ -1,0 +1,228 @@
+"""Whole trainings of tiny networks: exact resume after a kill, several processes, files, a start from a checkpoint."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sora_core.checkpoint import load
+from sora_core.errors import UserError
+from sora_core.training.run import main
+from sora_core.video import VideoWriter
+
+ROOT = Path(__file__).parents[2]
+STEPS = 5
+LOOP = f"""
+[loop]
+steps = {STEPS}
+lr = 1e-3
+warmup = 2
+log_every = 1
+save_every = 2
+sheet_every = 1000
+"""
+VAE = """
+[model]
+channels = 4
+fine_width = 8
+middle_width = 8
+coarse_width = 8
+encoder_blocks = [1, 0, 1]
+decoder_blocks = [1, 0, 1]
+"""
+DIT = """
+[model]
+width = 32
+depth = 2
+heads = 2
+text_width = 16
+channels = 4
+patch = [1, 2, 2]
+local_mix = true
+[text]
+merges = 20
+width = 16
+depth = 1
+heads = 2
+"""
+WORLDS = {
+    "vae": "[data]\nworld_clips = 2\nworld_images = 3\nnatural_clips = 2\nnatural_images = 2\nframes = 5\nsize = 32",
+    "dit": "[data]\nvae = '{vae}'\n"
+    "packs = [{{parts = [[2, 5, 32, 32], [3, 1, 32, 48]]}}, {{parts = [[2, 5, 48, 32]]}}]",
+}
+FILES = {
+    "vae": "[data]\nsource = 'folder:{folder}'\ntokens = 40",
+    "dit": "[data]\nsource = 'folder:{folder}'\ntokens = 24\nvae = '{vae}'",
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As the child processes have it: sums then have one order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def config(tmp_path, tiny_checkpoint):
+    """Writes a config, returns its path."""
+
+    def write(kind, data=WORLDS, loop="", **names):
+        text = (VAE if kind == "vae" else DIT) + data[kind].format(vae=tiny_checkpoint, **names) + LOOP + loop
+        path = tmp_path / f"{kind}-{len(list(tmp_path.iterdir()))}.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def child(code, *arguments, **environment):
+    """A Python process that runs `code` with one thread."""
+    code = "import sys, torch; torch.set_num_threads(1)\nfrom sora_core.training.run import main\n" + code
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def rows(folder):
+    path = folder / "log.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")] if path.exists() else []
+
+
+def same_state(a, b):
+    a, b = (load_file(folder / "state.safetensors") for folder in (a, b))
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("kind", ["vae", "dit"])
+def test_killed_and_resumed_equals_undisturbed(kind, config, tmp_path):
+    path = config(kind, loop="optimizer = 'muon'")
+    main(kind, path, out=tmp_path / "straight")
+    process = child("main(sys.argv[1], sys.argv[2], out=sys.argv[3])", kind, path, tmp_path / "killed")
+    moment = random.randrange(1, STEPS)
+    while len(rows(tmp_path / "killed")) < moment and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    error = process.communicate()[1]
+    assert process.returncode == -signal.SIGKILL, error
+    main(kind, path, out=tmp_path / "killed", resume=True)
+    assert same_state(tmp_path / "straight", tmp_path / "killed")
+    assert [row["step"] for row in rows(tmp_path / "killed")] == list(range(1, STEPS + 1))
+    losses = [[row["loss"] for row in rows(tmp_path / name)] for name in ("straight", "killed")]
+    assert losses[0] == losses[1]
+    assert load(tmp_path / "killed" / f"{kind}.safetensors").card["steps"] == str(STEPS)
+
+
+def test_two_processes_follow_the_curve_of_one(config, tmp_path):
+    runs = [("vae", "ddp"), ("dit", "ddp"), ("dit", "fsdp")]
+    runs = [(kind, how, config(kind, loop=f"parallel = '{how}'\nprecision = 'fp32'")) for kind, how in runs]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code = """
+import torch.distributed as dist
+dist.init_process_group("gloo")
+for argument in sys.argv[1:]:
+    kind, config, out = argument.split("|")
+    main(kind, config, out=out)
+"""
+    asked = [f"{kind}|{path}|{tmp_path / (kind + how)}" for kind, how, path in runs]
+    here = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    processes = [child(code, *asked, RANK=str(rank), LOCAL_RANK=str(rank), **here) for rank in range(2)]
+    for kind in ("vae", "dit"):
+        main(kind, config(kind, loop="precision = 'fp32'"), out=tmp_path / kind)
+    for process in processes:
+        error = process.communicate(timeout=120)[1]
+        assert process.returncode == 0, error[-3000:]
+    for kind, how, _ in runs:
+        for one, two in zip(rows(tmp_path / kind), rows(tmp_path / (kind + how)), strict=True):
+            assert abs(one["loss"] - two["loss"]) <= 1e-4
+            assert one[{"vae": "clips", "dit": "tokens"}[kind]] == two[{"vae": "clips", "dit": "tokens"}[kind]]
+        exported = load(tmp_path / (kind + how) / f"{kind}.safetensors")
+        assert (exported.vae if kind == "vae" else exported.dit) is not None
+    # what two have saved, one can continue
+    longer = tmp_path / "longer.toml"
+    longer.write_text(runs[-1][2].read_text().replace(f"steps = {STEPS}", f"steps = {STEPS + 1}"))
+    main("dit", longer, out=tmp_path / "ditfsdp", resume=True)
+    assert rows(tmp_path / "ditfsdp")[-1]["step"] == STEPS + 1
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("own")
+    sizes = {
+        "a.mp4": (5, 24, 32),
+        "b.png": (1, 40, 17),
+        "c.mp4": (5, 24, 32),
+        "d.webp": (1, 8, 64),
+        "e.gif": (3, 16, 16),
+    }
+    for number, (name, (frames, height, width)) in enumerate(sizes.items()):
+        with VideoWriter(root / name, width, height, 8.0) as writer:
+            generator = torch.Generator().manual_seed(number)
+            writer.write(torch.rand(3, frames, height, width, generator=generator) * 2 - 1)
+        (root / name).with_suffix(".txt").write_text(f"clip number {number}")
+    (root / "broken.mp4").write_bytes(b"broken")
+    return root
+
+
+@pytest.mark.parametrize("kind", ["vae", "dit"])
+def test_files_of_ones_own(kind, config, folder, tmp_path, caplog):
+    path = config(kind, FILES, folder=folder)
+    main(kind, path, out=tmp_path / "straight")
+    main(kind, config(kind, FILES, folder=folder, loop="tensorboard = false"), out=tmp_path / "again", minutes=1e-4)
+    main(kind, path, out=tmp_path / "again", resume=True)
+    assert same_state(tmp_path / "straight", tmp_path / "again")
+    assert (tmp_path / "straight" / "skipped.txt").read_text().startswith("broken.mp4\t")
+    assert "5 clips, 1 skipped" in caplog.text
+    assert (tmp_path / "straight" / "sheets" / f"{STEPS:07d}.png").exists()
+    if kind == "dit":
+        assert all(row["packed"] >= 0.95 for row in rows(tmp_path / "straight"))
+
+
+@pytest.mark.parametrize("kind", ["vae", "dit"])
+def test_start_from_a_checkpoint(kind, config, folder, tmp_path):
+    main(kind, config(kind), out=tmp_path / "first")
+    made = tmp_path / "first" / f"{kind}.safetensors"
+    path = config(kind, FILES, folder=folder, loop=f"init = '{made}'")
+    main(kind, path, out=tmp_path / "second", minutes=1e-9)  # no step: what it began with is exported
+    first, second = (load_file(tmp_path / name / f"{kind}.safetensors") for name in ("first", "second"))
+    learnt = [name for name in first if not name.startswith("vae.latent_")]
+    assert all(torch.equal(first[name], second[name]) for name in learnt)
+    wrong = path.with_name("wrong.toml")
+    wrong.write_text(
+        path.read_text().replace("coarse_width = 8", "coarse_width = 16").replace("depth = 2", "depth = 3")
+    )
+    with pytest.raises(UserError, match="of the shape that"):
+        main(kind, wrong, out=tmp_path / "third")
+
+
+def test_mistakes_are_one_sentence(config, tmp_path):
+    path = config("vae")
+    with pytest.raises(UserError, match="nothing to resume"):
+        main("vae", path, out=tmp_path / "none", resume=True)
+    main("vae", path, out=tmp_path / "run", minutes=1e-9)
+    with pytest.raises(UserError, match="already holds a run"):
+        main("vae", path, out=tmp_path / "run")
+    with pytest.raises(UserError, match="ddp or fsdp"):
+        main("vae", config("vae", loop="parallel = 'both'"), out=tmp_path / "other")
+    with pytest.raises(UserError, match="written by another network"):
+        main("dit", config("dit"), out=tmp_path / "run", resume=True)
+    with pytest.raises(UserError, match="nothing to train"):
+        main("gan", path, out=tmp_path / "gan")
