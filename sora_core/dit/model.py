@@ -130,18 +130,26 @@ class Block(nn.Module):
         self.up = operations.Linear(config.width, config.mlp_ratio * config.width, **weights)
         self.down = operations.Linear(config.mlp_ratio * config.width, config.width, **weights)
 
-    def forward(self, x: Tensor, modulation: Tensor, text: Tensor, layouts: list[_Layout]) -> Tensor:
-        """x (G, n, width): the tokens in groups; modulation (G, n or 1, 6, width), a row per token or per group."""
+    def forward(
+        self, x: Tensor, modulation: Tensor, index: Tensor | None, text: Tensor, layouts: list[_Layout]
+    ) -> Tensor:
+        """x (G, n, width): the tokens in groups. modulation (6, G, n or 1, width): a row per token, or per group;
+        with an index (n,), (6, 1, U, width): row `index[i]` is token i's."""
+        rows = modulation + self.offset.to(modulation)[:, None, None]
+        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = range(6)
+
+        def row(which: int) -> Tensor:
+            return rows[which] if index is None else rows[which].index_select(1, index)
+
         size = x.shape
-        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = (modulation + self.offset.to(modulation)).unbind(2)
-        y = modulate(x, shift, scale).flatten(0, 1)
+        y = modulate(x, row(shift), row(scale)).flatten(0, 1)
         if self.mix is not None:
             parts = [self.mix(y[item.rows].view(item.clips, *item.grid, -1)).flatten(0, 3) for item in layouts]
             y = parts[0] if len(parts) == 1 else torch.cat(parts)
-        x = torch.addcmul(x, gate, self.attention(y, layouts).view(size))
+        x = torch.addcmul(x, row(gate), self.attention(y, layouts).view(size))
         x = x + self.cross(self.norm_text(x).flatten(0, 1), text, layouts).view(size)
-        y = self.down(F.gelu(self.up(modulate(x, shift_mlp, scale_mlp)), approximate="tanh"))
-        return torch.addcmul(x, gate_mlp, y)
+        y = self.down(F.gelu(self.up(modulate(x, row(shift_mlp), row(scale_mlp))), approximate="tanh"))
+        return torch.addcmul(x, row(gate_mlp), y)
 
 
 # ------------------------------------------------------------------ the model
@@ -227,17 +235,21 @@ class DiT(nn.Module):
 
     def _run(self, x: Tensor, condition: Tensor, index: Tensor, text: Tensor, layouts: list[_Layout]) -> Tensor:
         """(N, patch features) and what they are told to (N, patch features); row `index` of (U, width) is a token's."""
-        modulation = self.modulation(F.silu(condition)).unflatten(-1, (6, -1))
-        ends = condition[:, None] + self.offset_out.to(condition)
+        modulation = self.modulation(F.silu(condition)).unflatten(-1, (6, -1)).transpose(0, 1)
+        ends = condition + self.offset_out.to(condition)[:, None]
         if len(layouts) == 1 and len(condition) == layouts[0].clips:  # one level a clip: its tokens share a row
-            x = x.unflatten(0, (layouts[0].clips, -1))
-            modulation, ends = modulation[:, None], ends[:, None]
-        else:  # gathered once for all blocks
-            x, modulation, ends = x[None], modulation[index][None], ends[index][None]
-        x, modulation = self.patch_in(x), modulation.to(x.dtype)
+            x, modulation, ends = x.unflatten(0, (layouts[0].clips, -1)), modulation[:, :, None], ends[:, :, None]
+            index = None
+        else:
+            x, ends = x[None], ends.index_select(1, index)[:, None]
+            if torch.is_grad_enabled():  # gathered at once: one scatter backward, and shapes for compiled blocks that
+                modulation, index = modulation.index_select(1, index), None  # do not depend on the number of levels
+            modulation = modulation[:, None]
+        x = self.patch_in(x)
+        modulation = modulation.to(x.dtype).contiguous()
         for block in self.blocks:
-            x = block(x, modulation, text, layouts)
-        return self.patch_out(modulate(x, *ends.to(x).unbind(2))).flatten(0, 1)
+            x = block(x, modulation, index, text, layouts)
+        return self.patch_out(modulate(x, *ends.to(x))).flatten(0, 1)
 
     def _patchify(self, x: Tensor) -> Tensor:
         p, q, r = self.config.patch

@@ -20,7 +20,7 @@ def given_to_the_block(levels):
 @pytest.mark.parametrize("count", [1, 3])
 def test_one_level_a_clip_is_one_row_a_clip(count):
     level = torch.linspace(0.1, 0.9, count).view(-1, 1, 1, 1, 1).expand(count, 1, 2, 3, 4)
-    assert given_to_the_block([level]) == ((count, 24, 32), (count, 1, 6, 32))
+    assert given_to_the_block([level]) == ((count, 24, 32), (6, count, 1, 32))
 
 
 def test_the_number_of_distinct_levels_does_not_show():
@@ -28,5 +28,17 @@ def test_the_number_of_distinct_levels_does_not_show():
     few[:, :, 0] = 0
     many = torch.rand(2, 1, 2, 3, 4)
     images = torch.full((3, 1, 1, 3, 4), 0.5)
-    assert given_to_the_block([few]) == given_to_the_block([many]) == ((1, 48, 32), (1, 48, 6, 32))
+    assert given_to_the_block([few]) == given_to_the_block([many]) == ((1, 48, 32), (6, 1, 48, 32))
     assert given_to_the_block([few, images]) == given_to_the_block([many, images])
+
+
+def test_with_and_without_gradients_are_the_same():
+    """In training every token is given its row; otherwise a block looks its rows up in the table of distinct levels."""
+    torch.manual_seed(0)
+    dit = DiT(CONFIG)
+    level = torch.rand(2, 1, 2, 1, 1).expand(2, 1, 2, 3, 4)
+    given = (torch.randn(2, 2, 2, 3, 4), level, torch.randn(2, 3, 8))
+    trained = dit(*given)
+    with torch.no_grad():
+        torch.testing.assert_close(dit(*given), trained, rtol=0, atol=1e-6)
+    assert (dit(given[0], level.flip(2), given[2]) - trained).abs().max() > 1e-3
