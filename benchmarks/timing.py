@@ -20,19 +20,20 @@ def interleaved(rivals: dict[str, Callable[[], object]], rounds: int, warmup: in
     seconds: dict[str, list[float]] = {name: [] for name in rivals}
     for turn in range(warmup + rounds):
         for name, call in rivals.items():
-            wait()
-            start = time.perf_counter()
+            start = now()
             call()
-            wait()
+            end = now()
             if turn >= warmup:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(end - start)
     return seconds
 
 
-def wait() -> None:
-    """Until the accelerator has done what it was given."""
+def now() -> float:
+    """Seconds. One thread on a CPU is measured in processor time, which other programs do not lengthen."""
     if torch.cuda.is_available():
-        torch.cuda.synchronize()
+        torch.cuda.synchronize()  # until it has done what it was given
+        return time.perf_counter()
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
 def ratio(seconds: dict[str, list[float]], of: str, over: str) -> float:

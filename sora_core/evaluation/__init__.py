@@ -44,7 +44,7 @@ def run(
     Args:
         out: folder for report.md, report.json and pictures.
         checkpoint: see `checkpoint.load`.
-        count: held-out cases of the main sections; the others take a quarter.
+        count: held-out cases of the main sections; animate and image take a quarter, each unseen size an eighth.
         seed: of the cases and of the noise; fewer cases are the first of many.
         batch: clips that are generated at a time.
         only: names in `SECTIONS`; None runs all.

@@ -29,7 +29,7 @@ class Setting:
 
     Args:
         out: folder for report and pictures.
-        count: cases of the main sections; the others take a quarter.
+        count: cases of the main sections; the others take a part of it.
         batch: clips that are generated at a time.
         changes: settings of the pipeline that differ from the checkpoint's defaults.
     """
@@ -52,10 +52,9 @@ class Setting:
     def pipeline(self) -> Pipeline:
         return Pipeline.load(self.checkpoint, self.device)
 
-    @property
-    def few(self) -> int:
-        """Cases of the sections that are not the main ones."""
-        return max(1, self.count // 4)
+    def part(self, share: float) -> int:
+        """Cases of a section that is content with a share of them."""
+        return max(1, round(self.count * share))
 
     def bar(self, what: str, total: int, unit: str = "clip") -> tqdm:
         return tqdm(total=total, desc=what, unit=unit, file=sys.stderr)

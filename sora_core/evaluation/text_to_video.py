@@ -34,7 +34,7 @@ def text_to_video(setting: Setting) -> Result:
 def text_to_image(setting: Setting) -> Result:
     """A grid of one frame."""
     grid = setting.pipeline.grid(frames=1)
-    made = held_out(setting, setting.few, grid)
+    made = held_out(setting, setting.part(1 / 4), grid)
     verdicts, rows = _score(setting, made, grid, "text to image")
     return Result(
         "Text to image",
@@ -48,7 +48,7 @@ def animate(setting: Setting) -> Result:
     """The first frame of a held-out scene becomes a video."""
     pipeline = setting.pipeline
     grid = pipeline.grid()
-    made = held_out(setting, setting.few, grid)
+    made = held_out(setting, setting.part(1 / 4), grid)
     closeness: list[float] = []
 
     def canvas_of(group: list[Case]) -> Canvas:
@@ -75,16 +75,16 @@ def animate(setting: Setting) -> Result:
 
 def unseen_sizes(setting: Setting) -> Result:
     """Sizes and durations outside training; reported without a bar."""
-    tables, sheets = {}, {}
+    tables, sheets, count = {}, {}, setting.part(1 / 8)
     for width, height, frames in UNSEEN:
         grid = setting.pipeline.grid(width, height, frames)
         name = f"{width}x{height}, {frames} frames"
-        verdicts, rows = _score(setting, held_out(setting, setting.few, grid), grid, name)
+        verdicts, rows = _score(setting, held_out(setting, count, grid), grid, name)
         tables[name] = shares(verdicts)
-        sheets[name] = sheet(rows[:8], setting.out / f"size_{width}x{height}x{frames}.png")
+        sheets[name] = sheet(rows[:12], setting.out / f"size_{width}x{height}x{frames}.png", columns=2)
     return Result(
         "Sizes and durations outside training",
-        f"{setting.few} held-out prompts each, with scenes that are made for the size and the duration.",
+        f"{count} held-out prompts each, with scenes that are made for the size and the duration.",
         tables,
         sheets,
     )
