@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from sora_core.dit import CONFIGS, DiT, DiTConfig, Segment
+from sora_core.dit import CONFIGS, DiT, DiTConfig, Segment, matmul_attention, sdpa
 from sora_core.dit.model import precondition
 from sora_core.errors import UserError
 
@@ -77,6 +77,14 @@ def test_repeating_the_text_changes_nothing(dit):
     s.text_mask = torch.ones_like(s.text_mask)
     twice = dit(s.x, s.level, s.text.repeat(1, 2, 1), s.text_mask.repeat(1, 2))
     torch.testing.assert_close(twice, one(dit, s, 0), rtol=0, atol=1e-5)
+
+
+def test_both_attentions_agree():
+    g = torch.Generator().manual_seed(0)
+    q, k, v = torch.randn(3, 2, 4, 9, 16, generator=g)
+    mask = torch.rand(2, 1, 1, 9, generator=g) < 0.6
+    torch.testing.assert_close(sdpa(q, k, v, mask), matmul_attention(q, k, v, mask), rtol=0, atol=1e-5)
+    torch.testing.assert_close(sdpa(q, k, v), matmul_attention(q, k, v), rtol=0, atol=1e-5)
 
 
 def test_preconditioning_has_unit_variance():
