@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import UserError
-from ..grid import Geometry
+from ..grid import Geometry, Grid
 from ..video import IMAGE_ENDINGS, probe, read_frames
 from .packing import Packs, useful
 
@@ -115,9 +115,14 @@ class Clips:
         return text
 
     def within(self, tokens: int, geometry: Geometry) -> list[Clip]:
-        """The clips of at most so many tokens; larger ones are skipped, for nothing is cut."""
+        """The clips of at most so many tokens that a grid can have; others are skipped, for nothing is cut."""
         fitting = []
         for clip in self.clips:
+            try:
+                Grid(clip.frames, clip.height, clip.width, clip.fps, geometry)
+            except UserError as error:
+                self.skipped[clip.file.name] = str(error)
+                continue
             if (needs := clip.tokens(geometry)) <= tokens:
                 fitting.append(clip)
             else:

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..canvas import empty
-from ..checkpoint import geometry_of, load, save
-from ..dit import DiT, DiTConfig, Segment
+from ..checkpoint import geometry_of, load, read_header, resolve, save
+from ..dit import DiT, DiTConfig, Segment, matmul_attention, sdpa
 from ..errors import UserError
 from ..flow import interpolate, loss_weight, shift_for_tokens
 from ..grid import Grid
@@ -29,7 +29,7 @@ from ..worlds.attributes import ATTRIBUTES
 from ..worlds.caption import caption, caption_with_targets
 from ..worlds.render import render
 from ..worlds.scene import sample_scene
-from .data import Clips, Reader, area, padded
+from .data import Clip, Clips, Reader, area, padded
 from .levels import training_levels
 from .packing import groups
 from .parallel import Ranks, noise_like, total, world_size
@@ -66,6 +66,7 @@ class Mix:
     weight: float = 1.0
     start: float = 0.0
     end: float = 1.0
+    captions: int = 3  # sentences per scene for the facts; the first is the clip's
 
     def __post_init__(self):
         object.__setattr__(self, "parts", tuple(p if isinstance(p, Part) else Part(*p) for p in self.parts))
@@ -79,7 +80,6 @@ class DiTTaskConfig:
     vae: str = "bundled"  # the checkpoint whose latents are learnt
     fps: float = 8.0
     empty_caption: float = 0.1  # share of clips without words, for guidance
-    captions: int = 3  # sentences per scene for the facts; the first is the clip's
     facts: float = 0.5  # weight of their loss
     s_min: float = 0.1  # level below which the weight of the loss stops growing
 
@@ -115,7 +115,7 @@ class Trainee(nn.Module):
 class Group:
     """Clips of one size in a pack."""
 
-    latent: Tensor  # (b, C, t, h, w), clean
+    latent: Tensor  # (b, C, t, h, w), clean; b = 0 where none of those that are shared fell to this process
     level: Tensor  # (b, 1, t, h, w)
     captions: list[str]
     fps: float
@@ -141,6 +141,10 @@ class DiTTask:
     ):
         self.data, self.device, self.seed, self.steps = data, device, seed, steps
         self.vae = load(data.vae, device=device, only=("vae",)).vae
+        if self.vae is None:
+            raise UserError(f"[data] vae: {data.vae} holds no compression network.")
+        headers = [read_header(path) for path in resolve(data.vae)]
+        self.vae_hash = next(h.metadata["modelspec.hash_sha256"] for h in headers if "vae" in h.networks)
         self.geometry = replace(geometry_of(self.vae, None), patch=model.patch)
         self.shared = data.source == "worlds"
         self.reader = None if self.shared else Reader(Clips(data.source), data.tokens, self.geometry, seed)
@@ -150,7 +154,10 @@ class DiTTask:
             corpus += [text for clip in self.reader.clips for text in clip.captions]
         tokenizer = Tokenizer.train(corpus, text.merges)
         encoder = TextEncoder(TextConfig(tokenizer.merges, text.width, text.depth, text.heads), device=device)
-        self.module = Trainee(DiT(model, device=device).initialize(), encoder.initialize()).to(device)
+        attention = matmul_attention if torch.device(device).type == "cpu" else sdpa
+        self.module = Trainee(DiT(model, attention=attention, device=device).initialize(), encoder.initialize()).to(
+            device
+        )
         self.module.facts.requires_grad_(self.shared)  # files come without facts
         self.blocks = self.module.dit.blocks
 
@@ -215,7 +222,7 @@ class DiTTask:
             levels = self._levels(size, part.clips, int(rng.integers(2**62)))
             captions = []
             for number, scene in enumerate(scenes):
-                for index in range(d.captions):
+                for index in range(mix.captions):
                     text, values, mask = caption_with_targets(scene, rng, image=image)
                     if ours.start <= number < ours.stop:
                         pack.sentences.append(text)
@@ -223,8 +230,11 @@ class DiTTask:
                         stated.append(mask)
                     if index == 0:
                         captions.append("" if rng.random() < d.empty_caption else text)
-            video = render(scenes[ours], part.frames, part.height, part.width, d.fps, device=self.device)
+            video = torch.empty(0, 3, part.frames, part.height, part.width, device=self.device)
+            if scenes[ours]:
+                video = render(scenes[ours], part.frames, part.height, part.width, d.fps, device=self.device)
             pack.groups.append(self._group(video, levels[ours], captions[ours], d.fps, part.clips, ours.start))
+        ranks.check([group.captions for group in pack.groups])
         pack.facts = torch.tensor(facts, device=self.device)
         pack.stated = torch.tensor(stated, device=self.device)
         return pack
@@ -258,9 +268,12 @@ class DiTTask:
         return levels
 
     def _group(self, video: Tensor, levels: Tensor, captions: list[str], fps: float, count: int, start=0) -> Group:
-        with torch.no_grad(), torch.autocast(torch.device(self.device).type, torch.bfloat16):
-            latent = self._encode(padded(video, self.geometry)).float()
-        return Group(latent, levels.to(self.device), captions, fps, area(video, self.geometry), count, start)
+        inside = area(video, self.geometry)
+        latent = video.new_empty(0, self.geometry.channels, *inside.shape)
+        if len(video):
+            with torch.no_grad(), torch.autocast(torch.device(self.device).type, torch.bfloat16):
+                latent = self._encode(padded(video, self.geometry)).float()
+        return Group(latent, levels.to(self.device), captions, fps, inside, count, start)
 
     def _encode(self, video: Tensor) -> Tensor:
         if video.shape[2] <= PIECE + 1:
@@ -277,11 +290,13 @@ class DiTTask:
         text, mask = module.text.encode_texts(texts, multiple=TEXT_MULTIPLE)
         segments = []
         for group, part, part_mask in zip(batch.groups, text.split(counts), mask.split(counts), strict=True):
-            noise = noise_like(group.latent, group.count, group.start)
-            x = interpolate(group.latent, noise, group.level)
-            segments.append(Segment(x, group.level, part, part_mask, group.fps))
+            noise = noise_like(group.latent, group.count, group.start)  # drawn even where the others have all clips
+            if group.captions:
+                x = interpolate(group.latent, noise, group.level)
+                segments.append(Segment(x, group.level, part, part_mask, group.fps))
         error, weights, kinds, tokens = 0.0, 0.0, {}, 0
-        for clean, group in zip(module.dit.forward_pack(segments), batch.groups, strict=True):
+        ours = [group for group in batch.groups if group.captions]
+        for clean, group in zip(module.dit.forward_pack(segments), ours, strict=True):
             weight = loss_weight(group.level, self.data.s_min) * group.area
             here = (weight * (clean.float() - group.latent).square().mean(1, keepdim=True)).sum()
             learnt = ((group.level > 0) * group.area).sum()
@@ -306,13 +321,13 @@ class DiTTask:
     # ------------------------------------------------------------------ what it makes
 
     def sheet(self, module: Trainee, path: Path) -> None:
-        """The same prompts and seeds every time: five frames of each clip. Of files, captions of the first eight."""
+        """The same prompts and seeds every time: five frames of each clip. Of files, captions of the first."""
         prompts, frames, height, width, fps = SHEET_PROMPTS, 17, 64, 64, self.data.fps
         if self.reader:
-            clips = self.reader.clips
-            first = max(clips[:8], key=lambda clip: clip.frames)
-            frames, height, width, fps = first.frames, first.height, first.width, first.fps
-            prompts = tuple(clip.captions[0] if clip.captions else "" for clip in clips[:8])
+            clip = self._shown()
+            frames, height, width, fps = clip.frames, clip.height, clip.width, clip.fps
+            most = max(1, self.data.tokens // clip.tokens(self.geometry))  # no more than a step of training holds
+            prompts = tuple(clip.captions[0] if clip.captions else "" for clip in self.reader.clips[: min(8, most)])
         grid = Grid(frames, height, width, fps, self.geometry)
         text, mask = module.text.encode_texts([*prompts, ""])
         count = len(prompts)
@@ -330,9 +345,18 @@ class DiTTask:
             [frame for clip in video for frame in clip.unbind(1)], path, count=count * video.shape[2], columns=10
         )
 
+    def _shown(self) -> Clip:
+        """The clip whose size the sheet has, and a checkpoint by default."""
+        return max(self.reader.clips[:8], key=lambda clip: clip.frames)
+
     def export(self, module: Trainee, folder: Path, step: int) -> None:
-        """dit.safetensors: the transformer and the text encoder."""
+        """dit.safetensors: the transformer and the text encoder, with the codec unless it is the bundled one."""
         networks = {"dit": module.dit, "text": module.text}
-        save(
-            folder / "dit.safetensors", networks, card={"title": "Sora worlds", "steps": str(step)}, dtype=torch.float16
-        )
+        card = {"title": "Sora worlds", "steps": str(step), "vae_hash": self.vae_hash}
+        if self.reader:
+            clip = self._shown()
+            card["title"] = f"Trained on {len(self.reader.clips)} clips"
+            card["size"] = {"width": clip.width, "height": clip.height, "frames": clip.frames, "fps": clip.fps}
+        if self.data.vae != "bundled":
+            networks["vae"] = self.vae
+        save(folder / "dit.safetensors", networks, card=card, dtype=torch.float16)

@@ -145,7 +145,7 @@ class Loop:
         """Continue from `state.safetensors`; a folder without one is an error."""
         if not self.state_path.exists():
             raise UserError(f"There is nothing to resume: {self.state_path} does not exist; start without --resume.")
-        with safe_open(self.state_path, "pt", device=str(self.device)) as file:
+        with safe_open(self.state_path, "pt") as file:
             settings = file.metadata()
             self.step = int(settings.pop("step"))
             parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}}

@@ -27,10 +27,13 @@ class Ranks:
     device: str = "cpu"
 
     def share(self, count: int) -> slice:
-        """This process's part of `count` samples, of which there must be enough for all."""
-        if count < self.world:
-            raise UserError(f"{self.world} processes cannot share {count} clips: give every part of [data] as many.")
+        """This process's part of `count` samples, which may be none."""
         return slice(self.rank * count // self.world, (self.rank + 1) * count // self.world)
+
+    def check(self, parts: list) -> None:
+        """Refuse a batch of which nothing fell to this process."""
+        if not any(map(len, parts)):
+            raise UserError(f"A step of [data] has too few clips for {self.world} processes: one part needs as many.")
 
 
 @contextmanager
@@ -96,9 +99,9 @@ def local(tensor: Tensor) -> Tensor:
 
 
 def shared_like(tensor: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor in shares as those of `like`."""
+    """A whole tensor on the device of `like`, and in shares as its are."""
     if not isinstance(like, DTensor):
-        return tensor
+        return tensor.to(like.device)
     return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
 
 

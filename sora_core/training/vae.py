@@ -19,7 +19,7 @@ from ..video import contact_sheet
 from ..worlds.natural import natural_batch
 from ..worlds.render import render
 from ..worlds.scene import sample_scene
-from .data import Clips, Reader, cut, padded
+from .data import Clips, Reader, area, cut, padded
 from .packing import groups
 from .parallel import Ranks, noise_like, total, world_size
 
@@ -44,7 +44,7 @@ class VAETaskConfig:
 class Part:
     """Clips of one size, of the batch that the processes share."""
 
-    video: Tensor  # (b, 3, T, H, W)
+    video: Tensor  # (b, 3, T, H, W); b = 0 where none fell to this process
     name: str
     count: int  # clips of this part in all processes that share it
     start: int = 0  # of this process's
@@ -106,13 +106,16 @@ class VAETask:
                 name = next(names)
                 scenes = [sample_scene(rng, seconds=frames / d.fps, image=frames == 1) for _ in range(count)]
                 ours = ranks.share(count)
-                video = render(scenes[ours], frames, d.size, d.size, d.fps, device=self.device)
+                video = torch.empty(0, 3, frames, d.size, d.size, device=self.device)
+                if scenes[ours]:
+                    video = render(scenes[ours], frames, d.size, d.size, d.fps, device=self.device)
                 parts.append(Part(video, name, count, ours.start))
         for count, frames in ((d.natural_clips, d.frames), (d.natural_images, 1)):
             if count:
                 seed, ours, name = int(rng.integers(2**31)), ranks.share(count), next(names)
                 video = natural_batch(seed, count, frames, d.size, d.size, device=self.device)[ours]
                 parts.append(Part(video, name, count, ours.start))
+        ranks.check([part.video for part in parts])
         return parts
 
     def _grouped(self, videos: list[Tensor]) -> list[Part]:
@@ -128,6 +131,10 @@ class VAETask:
         d = self.data
         absolute, squared, kl = [], [], []
         for part in batch:
+            if not len(part.video):  # but the others draw its noise, so it is drawn here too
+                cells = area(part.video, self.geometry).shape
+                noise_like(part.video.new_empty(0, module.config.channels, *cells), part.count, part.start)
+                continue
             mean, logvar = module.posterior(padded(part.video, self.geometry))
             mean, logvar = mean.float(), logvar.float()
             latent = mean + noise_like(mean, part.count, part.start) * (0.5 * logvar).exp()
@@ -135,9 +142,11 @@ class VAETask:
             absolute.append(error.abs().flatten(1).mean(1))
             squared.append(error.square().flatten(1).mean(1))
             kl.append(0.5 * (mean.square() + logvar.exp() - 1 - logvar).flatten(1).mean(1))
+        ours = [part for part in batch if len(part.video)]
         psnr: dict[str, list[float]] = {}
-        for part, values in zip(batch, squared, strict=True):
-            psnr.setdefault(part.name, []).append(float(10 * torch.log10(4 / values.detach().clamp_min(1e-9)).mean()))
+        for part, values in zip(ours, squared, strict=True):
+            decibels = 10 * torch.log10(4 / values.detach().clamp_min(1e-9))
+            psnr.setdefault(part.name, []).append(float(decibels.mean()))
         here = sum(len(part.video) for part in batch)
         clips = total(torch.tensor(float(here), device=self.device)) / world_size()
         absolute, squared, kl = (torch.cat(values).sum() / clips for values in (absolute, squared, kl))

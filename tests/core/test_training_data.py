@@ -119,6 +119,14 @@ def test_reader_packs_whole_clips_and_names_what_is_too_large(folder):
     assert seen == set(SIZES) - {"e.mp4"}
 
 
+def test_what_no_grid_can_have_is_skipped(tmp_path):
+    write(tmp_path / "a.png", 1, 4, 20)
+    write(tmp_path / "b.png", 1, 16, 16)
+    source = Clips(f"folder:{tmp_path}")
+    assert [clip.file.name for clip in Reader(source, 8, GEOMETRY, seed=0).clips] == ["b.png"]
+    assert "height" in source.skipped["a.png"]
+
+
 def test_reader_gives_the_same_after_a_break(folder):
     straight, resumed = (Reader(Clips(f"folder:{folder}"), 20, GEOMETRY, seed=1) for _ in range(2))
     for index in range(4):
@@ -173,5 +181,11 @@ def test_shares_of_noise_make_the_whole(world):
             ours = Ranks(rank, world).share(5)
             torch.manual_seed(0)
             assert torch.equal(noise_like(torch.empty(shape)[ours], 5, ours.start), expected[ours])
-    with pytest.raises(UserError, match="cannot share"):
-        Ranks(0, world).share(world - 1)
+
+
+def test_a_process_may_go_without_a_part_but_not_without_a_batch():
+    shares = [Ranks(rank, 3).share(2) for rank in range(3)]
+    assert [share.stop - share.start for share in shares] == [0, 1, 1] and shares[2].stop == 2
+    Ranks(0, 3).check(["", "ab"])
+    with pytest.raises(UserError, match="too few clips for 3 processes"):
+        Ranks(0, 3).check(["", ""])
