@@ -146,18 +146,22 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 # ---------------------------------------------------------------------------------------------------------- finding
 
 
-def resolve(name_or_path: str | os.PathLike = "bundled") -> list[Path]:
+def resolve(name_or_path: str | os.PathLike = "bundled", only: tuple[str, ...] = NETWORKS) -> list[Path]:
     """The files behind a name: ``bundled``, a path, or ``hf:org/name[:file]@revision`` (the only one that downloads).
+
+    Of the bundled files, those that hold the networks `only`.
 
     Raises:
         UserError: no such file, or the hub cannot give it.
     """
     name = os.fspath(name_or_path)
     if name == "bundled":
-        missing = [path.name for path in BUNDLED if not path.is_file()]
+        codec, transformer = BUNDLED
+        wanted = [codec] * ("vae" in only) + [transformer] * ("dit" in only or "text" in only)
+        missing = [path.name for path in wanted if not path.is_file()]
         if missing:
             raise UserError(f"The bundled checkpoint is incomplete ({' and '.join(missing)} missing): install again.")
-        return list(BUNDLED)
+        return wanted
     if name.startswith("hf:"):
         return [_download(name)]
     path = Path(name).expanduser()
@@ -316,7 +320,7 @@ def load(
     Raises:
         UserError: see `resolve` and `read_header`; a tensor is missing, unexpected, of another shape, or not finite.
     """
-    headers = [read_header(path) for path in resolve(name_or_path)]
+    headers = [read_header(path) for path in resolve(name_or_path, only)]
     if len(headers) == 1 and "vae" not in headers[0].config and BUNDLED[0].is_file():
         codec = read_header(BUNDLED[0])
         wanted = headers[0].card.get("vae_hash")

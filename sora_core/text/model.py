@@ -90,12 +90,12 @@ class TextEncoder(nn.Module):
 
     def encode_windows(self, windows: list[list[int]]) -> Tensor:
         """One text's windows to (1, 1 + tokens, width): the mean of the summaries, then every token."""
-        return self._joined(self.forward(self._padded(windows)), [len(w) for w in windows])[None]
+        return self._joined(self._sorted(windows), [len(w) for w in windows])[None]
 
     def encode_texts(self, texts: list[str], multiple: int = 1) -> tuple[Tensor, Tensor]:
         """Texts to (B, L, width) and the mask (B, L) of what is text; L is padded to a multiple of `multiple`."""
         parts = [self.windows(text) for text in texts]
-        encoded = self.forward(self._padded([window for part in parts for window in part]))
+        encoded = self._sorted([window for part in parts for window in part])
         vectors, start = [], 0
         for part in parts:
             vectors.append(self._joined(encoded[start : start + len(part)], [len(w) for w in part]))
@@ -106,12 +106,22 @@ class TextEncoder(nn.Module):
         lengths = torch.tensor([len(v) for v in vectors], device=text.device)
         return text, torch.arange(longest, device=text.device) < lengths[:, None]
 
+    def _sorted(self, windows: list[list[int]], rows: int = 64) -> list[Tensor]:
+        """Every window encoded (L, width), in batches of like lengths, so that little of the work goes to padding."""
+        order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
+        encoded: list[Tensor] = [None] * len(windows)
+        for start in range(0, len(order), rows):
+            batch = order[start : start + rows]
+            for i, row in zip(batch, self.forward(self._padded([windows[i] for i in batch])), strict=True):
+                encoded[i] = row
+        return encoded
+
     def _padded(self, windows: list[list[int]]) -> Tensor:
         longest = max(map(len, windows))
         rows = [window + [PAD] * (longest - len(window)) for window in windows]
         return torch.tensor(rows, device=self.norm.weight.device)
 
     @staticmethod
-    def _joined(encoded: Tensor, lengths: list[int]) -> Tensor:
+    def _joined(encoded: list[Tensor], lengths: list[int]) -> Tensor:
         tokens = [row[1:length] for row, length in zip(encoded, lengths, strict=True)]
-        return torch.cat([encoded[:, 0].mean(0, keepdim=True), *tokens])
+        return torch.cat([torch.stack([row[0] for row in encoded]).mean(0, keepdim=True), *tokens])

@@ -143,7 +143,7 @@ class DiTTask:
         self.vae = load(data.vae, device=device, only=("vae",)).vae
         if self.vae is None:
             raise UserError(f"[data] vae: {data.vae} holds no compression network.")
-        headers = [read_header(path) for path in resolve(data.vae)]
+        headers = [read_header(path) for path in resolve(data.vae, ("vae",))]
         self.vae_hash = next(h.metadata["modelspec.hash_sha256"] for h in headers if "vae" in h.networks)
         self.geometry = replace(geometry_of(self.vae, None), patch=model.patch)
         self.shared = data.source == "worlds"
