@@ -91,7 +91,8 @@ class SelfAttention(nn.Module):
             b, rows = layout.clips, layout.rows
             qs, ks, vs = (rearrange(part[rows], "(b n) h d -> b n h d", b=b) for part in (q, k, v))
             qs, ks = rotate(qs, cos, sin), rotate(ks, cos, sin)
-            y = self.attention(qs.transpose(1, 2), ks.transpose(1, 2), vs.transpose(1, 2))
+            vs = vs.transpose(1, 2).contiguous()  # read many times: pays for the copy from between q and k
+            y = self.attention(qs.transpose(1, 2), ks.transpose(1, 2), vs)
             parts.append(rearrange(y, "b h n d -> (b n) (h d)"))
         return self.out(parts[0] if len(parts) == 1 else torch.cat(parts))
 
