@@ -4,7 +4,6 @@ is said by the segments (see `model.Segment`), so clips of different sizes share
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -39,8 +38,13 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Normalise over the last axis, then scale and shift as the noise level says (adaLN)."""
-    return torch.addcmul(shift, F.rms_norm(x, x.shape[-1:], eps=1e-6), 1 + scale)
+    """Normalise to a root mean square of 1 over the last axis, then scale and shift as the noise level says (adaLN).
+
+    On a CPU `F.rms_norm` would square into a tensor of the size of x; the vector norm needs none.
+    """
+    exact = x.float()
+    power = torch.linalg.vector_norm(exact, dim=-1, keepdim=True).square() / x.shape[-1]
+    return torch.addcmul(shift, (exact * torch.rsqrt(power + 1e-6)).to(x.dtype), 1 + scale)
 
 
 class LocalMix(nn.Module):
