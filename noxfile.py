@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")  # a trio that belongs together
 TORCH_FAMILY = ("torch", "torchvision", "torchaudio")
 DEMO = ("numpy", "pillow", "tqdm", "websocket-client")
-TEST = (*DEMO, "pytest>=8", "hypothesis", "matplotlib", "tomli; python_version < '3.11'")
+TEST = (*DEMO, "pytest>=8", "hypothesis", "scikit-image>=0.22", "tomli; python_version < '3.11'")
 LINT = ("ruff==0.17.6",)
 
 nox.options.sessions = ["lint", "test"]

@@ -71,6 +71,9 @@ def parser() -> Parser:
     evaluate.add_argument("--count", type=whole, metavar="N", help="held-out prompts (default 200)")
     evaluate.add_argument("--steps", type=whole, metavar="N")
     evaluate.add_argument("--cfg", type=number, metavar="G")
+    evaluate.add_argument(
+        "--only", nargs="+", metavar="SECTION", help="clips, photographs, text, image, animate, sizes"
+    )
     _model(evaluate)
 
     world = commands.add_parser("world", help="the procedural worlds that the bundled model learns from")
@@ -270,7 +273,9 @@ def run_evaluate(asked) -> dict:
     from . import evaluation
 
     start = time.monotonic()
-    options = {name: getattr(asked, name) for name in ("count", "steps", "cfg") if getattr(asked, name) is not None}
+    options = {
+        name: getattr(asked, name) for name in ("count", "steps", "cfg", "only") if getattr(asked, name) is not None
+    }
     report = evaluation.run(asked.out, asked.checkpoint, device=_device_name(asked.device), **options)
     print(asked.out / "report.md")
     return _result(asked.out, None, None, None, None, None, start) | {"report": report}
