@@ -146,6 +146,7 @@ class DiTTask:
         headers = [read_header(path) for path in resolve(data.vae, ("vae",))]
         self.vae_hash = next(h.metadata["modelspec.hash_sha256"] for h in headers if "vae" in h.networks)
         self.geometry = replace(geometry_of(self.vae, None), patch=model.patch)
+        self.channel_weight = self._channel_weight()
         self.shared = data.source == "worlds"
         self.reader = None if self.shared else Reader(Clips(data.source), data.tokens, self.geometry, seed)
         rng = np.random.default_rng([seed, 11])
@@ -160,6 +161,16 @@ class DiTTask:
         )
         self.module.facts.requires_grad_(self.shared)  # files come without facts
         self.blocks = self.module.dit.blocks
+
+    @torch.no_grad()
+    def _channel_weight(self) -> Tensor:
+        """What each channel of the latent counts in the loss, 1 on average: the root of the precision to which the
+        codec holds it. All channels have unit variance, but some carry the picture and some its finest grain."""
+        rng = np.random.default_rng([self.seed, 13])
+        video = render([sample_scene(rng, image=True) for _ in range(64)], 1, 64, 64, device=self.device)
+        _, logvar = self.vae.posterior(video)
+        weight = self.vae.latent_std * (-0.5 * logvar.mean(dim=(0, 2, 3, 4))).exp()
+        return (weight / weight.mean()).view(1, -1, 1, 1, 1)
 
     def start_from(self, checkpoint: str) -> None:
         """Take the weights, and the words, of a checkpoint of the same shape."""
@@ -298,7 +309,8 @@ class DiTTask:
         ours = [group for group in batch.groups if group.captions]
         for clean, group in zip(module.dit.forward_pack(segments), ours, strict=True):
             weight = loss_weight(group.level, self.data.s_min) * group.area
-            here = (weight * (clean.float() - group.latent).square().mean(1, keepdim=True)).sum()
+            squares = self.channel_weight * (clean.float() - group.latent).square()
+            here = (weight * squares.mean(1, keepdim=True)).sum()
             learnt = ((group.level > 0) * group.area).sum()
             error, weights = error + here, weights + learnt
             kinds.setdefault("video" if group.latent.shape[2] > 1 else "image", []).append((here.detach(), learnt))
