@@ -125,6 +125,15 @@ def save(
     for key in ("description", "author", "date", "license", "resolution", "tags", "usage_hint"):
         if key in card:
             metadata[f"modelspec.{key}"] = str(card[key])
+    write_tensors(path, tensors, metadata)
+
+
+def write_tensors(path: str | os.PathLike, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file whole or not at all.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     with replacing(path) as part:
         try:
             save_file(tensors, part, metadata=metadata)

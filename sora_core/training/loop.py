@@ -9,7 +9,6 @@ be resumed by another number of processes, under DDP, FSDP2 or neither.
 import copy
 import json
 import math
-import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,10 +17,10 @@ from typing import Any, Protocol
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..checkpoint import write_tensors
 from ..errors import UserError
 from .curves import draw_curves
 from .optim import build_optimizer
@@ -136,10 +135,7 @@ class Loop:
                 kept[name] = tensor.contiguous().cpu().clone()
         if not self.chief:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.state_path.with_suffix(".part")
-        save_file(kept, temporary, metadata={"step": str(self.step)} | self.task.settings())
-        os.replace(temporary, self.state_path)
+        write_tensors(self.state_path, kept, {"step": str(self.step)} | self.task.settings())
 
     def resume(self):
         """Continue from `state.safetensors`; a folder without one is an error."""

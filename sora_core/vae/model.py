@@ -160,9 +160,11 @@ class VAE(nn.Module):
         pad_h, pad_w = -video.shape[3] % S_STRIDE, -video.shape[4] % S_STRIDE
         if pad_t or pad_h or pad_w:
             video = F.pad(video, (0, pad_w, 0, pad_h, 0, pad_t), mode="replicate")
-        run = lambda part, part_state: self.posterior(part, part_state)[0]  # noqa: E731
-        mean = _tiled(run, video, state, tile, self.config.encoder_halo, scale_in=S_STRIDE, scale_out=1)
+        mean = _tiled(self._encode, video, state, tile, self.config.encoder_halo, scale_in=S_STRIDE, scale_out=1)
         return (mean - _per_channel(self.latent_mean, mean)) / _per_channel(self.latent_std, mean)
+
+    def _encode(self, video: Tensor, state: State) -> Tensor:
+        return self.posterior(video, state)[0]
 
     def encode_stream(self, chunks: Iterable[Tensor], *, tile: int | None = None) -> Iterator[Tensor]:
         """Chunks (B, 3, n, H, W) of any lengths in; one latent frame (B, C, 1, h, w) at a time out."""

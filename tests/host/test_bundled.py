@@ -3,13 +3,8 @@
 import pytest
 
 from sora_core import canvas as canvases
-from sora_core import checkpoint
 from sora_core.pipeline import Pipeline
 from tests.host.graph import Clip
-
-pytestmark = pytest.mark.skipif(
-    not all(path.is_file() for path in checkpoint.BUNDLED), reason="sora_core/weights holds no checkpoint"
-)
 
 
 @pytest.fixture(scope="module")

@@ -6,19 +6,17 @@ from pathlib import Path
 import av
 import pytest
 
-from sora_core import checkpoint
-from tests.host.conftest import TINY, to_array
+from tests.host.conftest import to_array
 from tests.host.hosts import PACK
 from tests.host.workflow import load
 
 FILES = sorted((PACK / "workflows").glob("*.json"))
-MODEL = "bundled" if all(path.is_file() for path in checkpoint.BUNDLED) else TINY
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_workflow_runs(server, path, picture_in, photo, tmp_path):
     picture_in(photo, "example.png")
-    api = load(path, server.object_info(), SoraLoadModel={"checkpoint": MODEL}, SoraSampler={"steps": 2})
+    api = load(path, server.object_info(), SoraLoadModel={"checkpoint": "bundled"}, SoraSampler={"steps": 2})
     result = server.run(api, extra={"workflow": json.loads(path.read_text())})
     grid = next(node["inputs"] for node in api.values() if node["class_type"] == "SoraPatchGrid")
     saved = [item for item in result.files() if item["type"] == "output"]
