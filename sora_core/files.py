@@ -33,7 +33,7 @@ def check_writable(path: str | os.PathLike) -> Path:
         raise UserError(f"{path} is a folder: name a file in it.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".sora-"):
+        with tempfile.TemporaryFile(dir=path.parent):  # has no name, so that an interrupt here leaves nothing
             pass
     except OSError as error:
         raise explain(error, path) from error
