@@ -24,7 +24,7 @@ class SoraAnimateImage(io.ComfyNode):
             inputs=[
                 io.Latent.Input("latent", tooltip="From Sora Patch Grid, or from another Sora Animate Image."),
                 io.Image.Input("image", tooltip="Scaled to cover the frame, cut at the edges where the shape differs."),
-                io.Vae.Input("vae"),
+                io.Vae.Input("vae", tooltip="Turns the image into patches; from the same Load Sora Model."),
                 io.Float.Input(
                     "strength", default=0.0, min=0.0, max=1.0, step=0.05, tooltip="0 keeps the image, 1 ignores it."
                 ),

@@ -24,16 +24,34 @@ class SoraSampler(io.ComfyNode):
             "content. The same seed gives the same composition at every size.",
             search_aliases=["ksampler", "generate video", "denoise"],
             inputs=[
-                io.Model.Input("model"),
-                io.Conditioning.Input("positive"),
-                io.Conditioning.Input("negative"),
-                io.Latent.Input("latent"),
-                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True),
-                io.Int.Input("steps", default=DEFAULTS.steps, min=1, max=flow.MAX_STEPS),
+                io.Model.Input("model", tooltip="From Load Sora Model, directly or through a LoRA or a speed-up node."),
+                io.Conditioning.Input("positive", tooltip="What should be seen: the prompt, from CLIP Text Encode."),
+                io.Conditioning.Input("negative", tooltip="What should not be seen; an empty prompt is fine."),
+                io.Latent.Input("latent", tooltip="The canvas, from Sora Patch Grid or a node that prepares one."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=True,
+                    tooltip="Chooses the noise: the same seed, prompt and settings give the same video.",
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=DEFAULTS.steps,
+                    min=1,
+                    max=flow.MAX_STEPS,
+                    tooltip="More steps take longer and follow the model more closely; 20 is usual.",
+                ),
                 io.Float.Input(
                     "cfg", default=DEFAULTS.cfg, min=0.0, max=100.0, step=0.1, tooltip="How strictly the prompt holds."
                 ),
-                io.Combo.Input("solver", options=list(sampler.SOLVERS), default=DEFAULTS.solver),
+                io.Combo.Input(
+                    "solver",
+                    options=list(sampler.SOLVERS),
+                    default=DEFAULTS.solver,
+                    tooltip="How the steps are taken. heun computes twice per step; the others once.",
+                ),
                 io.Float.Input(
                     "shift",
                     default=0.0,
