@@ -14,15 +14,19 @@ class DiTConfig:
     mlp_ratio: int = 4
     t_stride: int = 4  # frames per latent frame, to place latent frames in seconds
     local_mix: bool = False  # 3-tap depthwise mix along t, y, x in every block: sample efficiency for small models
+    channel_std: tuple[float, ...] = ()  # deviation of each channel of the latents it was trained on; () is 1 for all
 
     def __post_init__(self):
-        object.__setattr__(self, "patch", tuple(self.patch))  # JSON gives lists
+        for name in ("patch", "channel_std"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON gives lists
         if self.width % self.heads:
             raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
         if self.head_width % 8:
             raise ValueError(f"width / heads = {self.head_width} must be a multiple of 8, so that t, y and x share it")
         if len(self.patch) != 3 or min(self.patch) < 1:
             raise ValueError(f"patch must be three positive sizes, not {self.patch}")
+        if self.channel_std and (len(self.channel_std) != self.channels or not min(self.channel_std) > 0):
+            raise ValueError(f"channel_std must be {self.channels} positive numbers, not {self.channel_std}")
 
     @property
     def head_width(self) -> int:

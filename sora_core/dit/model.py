@@ -61,11 +61,13 @@ class _Layout:
         return slice(self.start, self.start + self.clips * self.tokens)
 
 
-def precondition(level: Tensor) -> tuple[Tensor, Tensor]:
-    """(skip, out) such that x0 = skip x + out F, where F has unit variance at every level (Karras et al. 2022, for
-    x = (1 - s) x0 + s e with unit-variance data). At level 0 a patch passes unchanged; at 1 the network gives all."""
-    power = (1 - level) ** 2 + level**2
-    return (1 - level) / power, level / power.sqrt()
+def precondition(level: Tensor, std: Tensor | float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    """(scale_in, skip, out): with scale_in x as input and F as output, of unit variance both at every level,
+    x0 = skip x + out F (Karras et al. 2022, table 1, for x = (1 - s) x0 + s e and data of deviation `std`). At level 0
+    a patch passes unchanged; at 1 the network gives all."""
+    signal = ((1 - level) * std) ** 2
+    power = signal + level**2
+    return power.rsqrt(), (1 - level) * std**2 / power, level * std / power.sqrt()
 
 
 # ------------------------------------------------------------------ one block
@@ -205,7 +207,7 @@ class DiT(nn.Module):
     def forward_pack(self, segments: list[Segment]) -> list[Tensor]:
         """Clean latents of every segment of a pack. Clips of any sizes share one sequence; none sees another."""
         dtype = self.compute_dtype or self.patch_in.weight.dtype
-        tokens, conditions, index, layouts, texts, levels = [], [], [], [], [], []
+        tokens, conditions, index, layouts, texts, outputs = [], [], [], [], [], []
         start = rows = text_start = 0
         for segment in segments:
             b, c, *size = segment.x.shape
@@ -224,18 +226,24 @@ class DiT(nn.Module):
             length = segment.text.shape[1]
             mask = None if segment.text_mask is None else segment.text_mask.bool()[:, None, None, :]
             layouts.append(_Layout(start, b, grid, rope, slice(text_start, text_start + b * length), mask))
-            tokens.append(self._patchify(segment.x).to(dtype))
+            level = level if level.ndim == 5 else level.view(-1, 1, 1, 1, 1)
+            scale_in, skip, scale_out = precondition(level, self._channel_std(level))
+            tokens.append(self._patchify(segment.x * scale_in).to(dtype))
             texts.append(segment.text.flatten(0, 1).to(dtype))
-            levels.append(level if level.ndim == 5 else level.view(-1, 1, 1, 1, 1))
+            outputs.append((skip * segment.x, scale_out))
             start += tokens[-1].shape[0]
             rows += distinct.numel()
             text_start += b * length
         out = self._run(torch.cat(tokens), torch.cat(conditions), torch.cat(index), torch.cat(texts), layouts)
-        clean = []
-        for segment, layout, level in zip(segments, layouts, levels, strict=True):
-            skip, scale = precondition(level)
-            clean.append(skip * segment.x + scale * self._unpatchify(out[layout.rows], layout).float())
-        return clean
+        return [
+            kept + scale * self._unpatchify(out[layout.rows], layout).float()
+            for layout, (kept, scale) in zip(layouts, outputs, strict=True)
+        ]
+
+    def _channel_std(self, like: Tensor) -> Tensor | float:
+        """(C, 1, 1, 1), or 1 where every channel has unit variance."""
+        std = self.config.channel_std
+        return torch.tensor(std, device=like.device, dtype=like.dtype).view(-1, 1, 1, 1) if std else 1.0
 
     def _condition(self, level: Tensor, summary: Tensor) -> Tensor:
         """(U,) levels and (U, D) summaries of the text to conditions (U, width)."""

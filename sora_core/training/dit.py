@@ -67,6 +67,7 @@ class Mix:
     start: float = 0.0
     end: float = 1.0
     captions: int = 3  # sentences per scene for the facts; the first is the clip's
+    sentences: int = 0  # more sentences for the facts, each of a scene that is told and not shown
 
     def __post_init__(self):
         object.__setattr__(self, "parts", tuple(p if isinstance(p, Part) else Part(*p) for p in self.parts))
@@ -146,7 +147,7 @@ class DiTTask:
         headers = [read_header(path) for path in resolve(data.vae, ("vae",))]
         self.vae_hash = next(h.metadata["modelspec.hash_sha256"] for h in headers if "vae" in h.networks)
         self.geometry = replace(geometry_of(self.vae, None), patch=model.patch)
-        self.channel_weight = self._channel_weight()
+        model = replace(model, channel_std=self._channel_std())
         self.shared = data.source == "worlds"
         self.reader = None if self.shared else Reader(Clips(data.source), data.tokens, self.geometry, seed)
         rng = np.random.default_rng([seed, 11])
@@ -163,20 +164,18 @@ class DiTTask:
         self.blocks = self.module.dit.blocks
 
     @torch.no_grad()
-    def _channel_weight(self) -> Tensor:
-        """What each channel of the latent counts in the loss, 1 on average: the root of the precision to which the
-        codec holds it. All channels have unit variance, but some carry the picture and some its finest grain."""
+    def _channel_std(self) -> tuple[float, ...]:
+        """Deviation of each channel of the latents, over images of the worlds."""
         rng = np.random.default_rng([self.seed, 13])
-        video = render([sample_scene(rng, image=True) for _ in range(64)], 1, 64, 64, device=self.device)
-        _, logvar = self.vae.posterior(video)
-        weight = self.vae.latent_std * (-0.5 * logvar.mean(dim=(0, 2, 3, 4))).exp()
-        return (weight / weight.mean()).view(1, -1, 1, 1, 1)
+        video = render([sample_scene(rng, image=True) for _ in range(256)], 1, 64, 64, device=self.device)
+        return tuple(round(float(v), 4) for v in self.vae.encode(video).std(dim=(0, 2, 3, 4)))
 
     def start_from(self, checkpoint: str) -> None:
         """Take the weights, and the words, of a checkpoint of the same shape."""
         models = load(checkpoint, device=self.device, only=("dit", "text"))
         dit, text = self.module.dit, self.module.text
-        if models.dit is None or models.text is None or models.dit.config != dit.config:
+        scaled = models.dit and replace(models.dit.config, channel_std=dit.config.channel_std)
+        if models.dit is None or models.text is None or scaled != dit.config:
             raise UserError(f"{checkpoint} holds no transformer of the shape that [model] says.")
         if models.text.config != replace(text.config, merges=models.text.config.merges):
             raise UserError(f"{checkpoint} holds no text encoder of the shape that [text] says.")
@@ -245,6 +244,14 @@ class DiTTask:
             if scenes[ours]:
                 video = render(scenes[ours], part.frames, part.height, part.width, d.fps, device=self.device)
             pack.groups.append(self._group(video, levels[ours], captions[ours], d.fps, part.clips, ours.start))
+        told = ranks.share(mix.sentences)
+        for number in range(mix.sentences):
+            image = bool(rng.random() < 0.3)
+            text, values, mask = caption_with_targets(sample_scene(rng, image=image), rng, image=image)
+            if told.start <= number < told.stop:
+                pack.sentences.append(text)
+                facts.append(values)
+                stated.append(mask)
         ranks.check([group.captions for group in pack.groups])
         pack.facts = torch.tensor(facts, device=self.device)
         pack.stated = torch.tensor(stated, device=self.device)
@@ -309,7 +316,7 @@ class DiTTask:
         ours = [group for group in batch.groups if group.captions]
         for clean, group in zip(module.dit.forward_pack(segments), ours, strict=True):
             weight = loss_weight(group.level, self.data.s_min) * group.area
-            squares = self.channel_weight * (clean.float() - group.latent).square()
+            squares = (clean.float() - group.latent).square()
             here = (weight * squares.mean(1, keepdim=True)).sum()
             learnt = ((group.level > 0) * group.area).sum()
             error, weights = error + here, weights + learnt

@@ -75,7 +75,7 @@ class VAETask:
         if vae is None or vae.config != self.module.config:
             raise UserError(f"{checkpoint} holds no compression network of the shape that [model] says.")
         self.module.load_state_dict(vae.state_dict())
-        self._standardize(self.module, None)
+        self._standardize(self.module)
 
     def settings(self) -> dict[str, str]:
         return {}
@@ -171,13 +171,14 @@ class VAETask:
 
     def export(self, module: VAE, folder: Path, step: int) -> None:
         """vae.safetensors with the latent's statistics, measured on 256 fresh world clips and images, or on files."""
-        latents = []
+        means, variances = [], []
         for video in self._measured():
-            mean, _ = module.posterior(padded(video, self.geometry))
-            latents.append(mean.transpose(0, 1).flatten(1))
-        self._standardize(module, torch.cat(latents, dim=1))
+            mean, logvar = module.posterior(padded(video, self.geometry))
+            means.append(mean.transpose(0, 1).flatten(1))
+            variances.append(logvar.exp().transpose(0, 1).flatten(1))
+        self._standardize(module, torch.cat(means, dim=1), torch.cat(variances, dim=1))
         save(folder / "vae.safetensors", {"vae": module}, card={"title": "Sora worlds VAE", "steps": str(step)})
-        self._standardize(module, None)
+        self._standardize(module)
 
     def _measured(self):
         if not self.shared:
@@ -198,7 +199,19 @@ class VAETask:
         return [part for video in videos if video is not None for part in self._grouped([video])]
 
     @staticmethod
-    def _standardize(module: VAE, values: Tensor | None) -> None:
-        """Write mean and deviation of `values` (C, n) into the network; None for those that it trains with."""
-        module.latent_mean.copy_(torch.zeros_like(module.latent_mean) if values is None else values.mean(1))
-        module.latent_std.copy_(torch.ones_like(module.latent_std) if values is None else values.std(1))
+    def _standardize(module: VAE, means: Tensor | None = None, variances: Tensor | None = None) -> None:
+        """Write into the network how its latents are centred and scaled, from posterior means and variances (C, n);
+        without them, as it trains: not at all.
+
+        A channel is measured in its posterior's deviation, so that an error of 1 costs about the same picture in each:
+        those that carry the picture become large and those that carry its finest grain small, and a diffusion model
+        spends its effort accordingly. One factor for all makes the mean variance 1.
+        """
+        if means is None:
+            module.latent_mean.zero_()
+            module.latent_std.fill_(1)
+            return
+        deviation = variances.mean(1).sqrt()
+        ratio = means.var(1) / variances.mean(1)
+        module.latent_mean.copy_(means.mean(1))
+        module.latent_std.copy_(deviation * ratio.mean().sqrt())

@@ -96,7 +96,7 @@ class VAE(nn.Module):
     """Causal video autoencoder, 4 x 8 x 8 pixels to one latent vector.
 
     Layers come from `operations` (torch.nn, or a host's), so that a host can offload and cast them.
-    Latents are standardised per channel with statistics that live in the checkpoint.
+    Latents are centred and scaled per channel with statistics that live in the checkpoint (see training.vae).
     """
 
     gentle = ("encoder.stem",)  # see training.optim

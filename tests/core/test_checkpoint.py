@@ -51,7 +51,8 @@ def test_what_is_saved_comes_back(saved):
     video, latent = torch.rand(1, 3, 5, 16, 16) * 2 - 1, torch.randn(1, 4, 2, 2, 2)
     assert torch.equal(models.vae.encode(video), networks()["vae"].encode(video))
     told = (latent, torch.tensor([0.5]), torch.randn(1, 3, 16))
-    assert torch.equal(models.dit(*told), networks()["dit"](*told))
+    # weights read from a file lie elsewhere in memory, where the matrix kernels may add in another order
+    assert torch.allclose(models.dit(*told), networks()["dit"](*told), atol=1e-6)
     assert models.text is None
     assert models.geometry == Geometry(4, 8, 4, (1, 2, 2))
     assert models.card == {"title": "A test", "license": "Apache-2.0", "steps": 5}

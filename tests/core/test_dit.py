@@ -87,13 +87,31 @@ def test_both_attentions_agree():
     torch.testing.assert_close(sdpa(q, k, v), matmul_attention(q, k, v), rtol=0, atol=1e-5)
 
 
-def test_preconditioning_has_unit_variance():
-    """x = (1 - s) x0 + s e: what the network must give, (x0 - skip x) / out, has variance 1 at every level."""
+@pytest.mark.parametrize("std", [1.0, 0.2, 3.0])
+def test_preconditioning_has_unit_variance(std):
+    """x = (1 - s) x0 + s e: the network's input and what it must give, (x0 - skip x) / out, have variance 1."""
     g = torch.Generator().manual_seed(0)
     x0, e = torch.randn(2, 200_000, generator=g, dtype=torch.double)
     for s in (0.01, 0.3, 0.7, 1.0):
-        skip, out = precondition(torch.tensor(s, dtype=torch.double))
-        assert ((x0 - skip * ((1 - s) * x0 + s * e)) / out).var() == pytest.approx(1, rel=0.02)
+        scale_in, skip, out = precondition(torch.tensor(s, dtype=torch.double), std)
+        x = (1 - s) * std * x0 + s * e
+        assert (scale_in * x).var() == pytest.approx(1, rel=0.02)
+        assert ((std * x0 - skip * x) / out).var() == pytest.approx(1, rel=0.02)
+
+
+def test_channels_are_scaled_one_by_one():
+    """Of what a channel's deviation multiplies, a clean patch sees nothing and pure noise everything."""
+    std = (0.5, 1.0, 2.0, 4.0)
+    config = DiTConfig(width=32, depth=1, heads=2, text_width=24, channels=4, patch=(1, 1, 1))
+    plain, scaled = (DiT(dataclasses.replace(config, channel_std=s)).initialize().eval() for s in ((), std))
+    torch.nn.init.constant_(plain.patch_out.bias, 1.0)
+    scaled.load_state_dict(plain.state_dict())
+    x, text = torch.randn(1, 4, 1, 2, 2), torch.zeros(1, 1, 24)
+    assert torch.equal(scaled(x, torch.zeros(1), text), x)
+    ratio = scaled(x, torch.ones(1), text) / plain(x, torch.ones(1), text)
+    torch.testing.assert_close(ratio[0, :, 0, 0, 0], torch.tensor(std))
+    with pytest.raises(ValueError, match="channel_std"):
+        dataclasses.replace(config, channel_std=(1.0, 2.0))
 
 
 def test_named_sizes_reach_billions():

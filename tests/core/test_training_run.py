@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -18,6 +19,8 @@ from sora_core.checkpoint import load
 from sora_core.errors import UserError
 from sora_core.training.run import main
 from sora_core.video import VideoWriter
+from sora_core.worlds.render import render
+from sora_core.worlds.scene import sample_scene
 
 ROOT = Path(__file__).parents[2]
 STEPS = 5
@@ -57,7 +60,7 @@ heads = 2
 WORLDS = {
     "vae": "[data]\nworld_clips = 2\nworld_images = 3\nnatural_clips = 1\nnatural_images = 2\nframes = 5\nsize = 32",
     "dit": "[data]\nvae = '{vae}'\n"
-    "packs = [{{parts = [[1, 5, 32, 32], [3, 1, 32, 48]]}}, {{parts = [[2, 5, 48, 32]]}}]",
+    "packs = [{{parts = [[1, 5, 32, 32], [3, 1, 32, 48]], sentences = 3}}, {{parts = [[2, 5, 48, 32]]}}]",
 }
 FILES = {
     "vae": "[data]\nsource = 'folder:{folder}'\ntokens = 40",
@@ -213,6 +216,17 @@ def test_start_from_a_checkpoint(kind, config, folder, tmp_path):
     )
     with pytest.raises(UserError, match="of the shape that"):
         main(kind, wrong, out=tmp_path / "third")
+
+
+def test_latents_are_scaled_by_their_precision(config, tmp_path):
+    """An error of 1 means the posterior's deviation in every channel, times one factor that makes the mean power 1."""
+    main("vae", config("vae"), out=tmp_path / "vae")
+    vae = load(tmp_path / "vae" / "vae.safetensors", only=("vae",)).vae
+    clips = render([sample_scene(np.random.default_rng(i), seconds=5 / 8) for i in range(64)], 5, 32, 32, 8.0)
+    _, logvar = vae.posterior(clips)
+    factor = vae.latent_std / logvar.exp().mean(dim=(0, 2, 3, 4)).sqrt()
+    torch.testing.assert_close(factor, factor.mean().expand(4), rtol=0.05, atol=0)
+    assert vae.encode(clips).var(dim=(0, 2, 3, 4)).mean() == pytest.approx(1, rel=0.3)
 
 
 def test_mistakes_are_one_sentence(config, tmp_path):
