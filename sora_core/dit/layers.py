@@ -2,6 +2,7 @@
 is said by the segments (see `model.Segment`), so clips of different sizes share every matrix product."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -54,8 +55,8 @@ class LocalMix(nn.Module):
         super().__init__()
         self.taps = nn.Parameter(torch.zeros(3, 2, width, device=device, dtype=dtype))  # axis, before/after, feature
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x (b, t, h, w, width)."""
+    def forward(self, x: Tensor, gaps: Sequence[int] = ()) -> Tensor:
+        """x (b, t, h, w, width); along t, frame i and i + 1 are no neighbours for i in `gaps`."""
         taps = self.taps.to(x)
         out = x
         for axis in range(3):
@@ -65,5 +66,7 @@ class LocalMix(nn.Module):
             edge = torch.zeros_like(x.narrow(axis + 1, 0, 1))
             before = torch.cat([edge, x.narrow(axis + 1, 0, size - 1)], dim=axis + 1)
             after = torch.cat([x.narrow(axis + 1, 1, size - 1), edge], dim=axis + 1)
+            for i in gaps if axis == 0 else ():
+                before[:, i + 1], after[:, i] = 0, 0
             out = torch.addcmul(torch.addcmul(out, before, taps[axis, 0]), after, taps[axis, 1])
         return out

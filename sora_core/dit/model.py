@@ -39,6 +39,8 @@ class Segment:
     text: Tensor  # (b, L, text_width); token 0 summarises the text
     text_mask: Tensor | None = None  # (b, L), True where there is text
     fps: float = 8.0
+    told: Tensor | None = None  # (b, t in patches): the row of `text`, of any number of rows, that each moment reads
+    times: Tensor | None = None  # (t in patches,): where each moment stands, in patches; None is 0, 1, 2, ...
 
 
 @dataclass
@@ -49,8 +51,11 @@ class _Layout:
     clips: int
     grid: tuple[int, int, int]
     rope: tuple[Tensor, Tensor]
-    text: slice  # rows of the flat text (b * L, text_width)
-    text_mask: Tensor | None  # (b, 1, 1, L)
+    text: slice  # rows of the flat text (texts * L, text_width)
+    texts: int
+    text_mask: Tensor | None  # (texts, 1, 1, L)
+    runs: list[tuple[int, int]] | None  # (text, tokens) in the order of the tokens; None: every clip reads its own
+    gaps: list[int]  # moments after which the next is not the next in time
 
     @property
     def tokens(self) -> int:
@@ -118,11 +123,21 @@ class CrossAttention(nn.Module):
         k = self.k_norm(k)
         parts = []
         for layout in layouts:
-            qs = rearrange(q[layout.rows], "(b n) h d -> b h n d", b=layout.clips)
-            ks, vs = (rearrange(part[layout.text], "(b n) h d -> b h n d", b=layout.clips) for part in (k, v))
-            y = self.attention(qs, ks, vs, layout.text_mask)
+            qs = rearrange(q[layout.rows], "(b n) h d -> b h n d", b=layout.clips if layout.runs is None else 1)
+            ks, vs = (rearrange(part[layout.text], "(b n) h d -> b h n d", b=layout.texts) for part in (k, v))
+            y = self._read(qs, ks, vs, layout)
             parts.append(rearrange(y, "b h n d -> (b n) (h d)"))
         return self.out(parts[0] if len(parts) == 1 else torch.cat(parts))
+
+    def _read(self, q: Tensor, k: Tensor, v: Tensor, layout: _Layout) -> Tensor:
+        """Every clip reads its own text, or every run of tokens the text of its time."""
+        if layout.runs is None:
+            return self.attention(q, k, v, layout.text_mask)
+        read = []
+        for (text, _), part in zip(layout.runs, q.split([n for _, n in layout.runs], dim=2), strict=True):
+            mask = None if layout.text_mask is None else layout.text_mask[text, None]
+            read.append(self.attention(part, k[text, None], v[text, None], mask))
+        return torch.cat(read, dim=2)
 
 
 class Block(nn.Module):
@@ -155,7 +170,9 @@ class Block(nn.Module):
         size = x.shape
         y = modulate(x, row(shift), row(scale)).flatten(0, 1)
         if self.mix is not None:
-            parts = [self.mix(y[item.rows].view(item.clips, *item.grid, -1)).flatten(0, 3) for item in layouts]
+            parts = [
+                self.mix(y[item.rows].view(item.clips, *item.grid, -1), item.gaps).flatten(0, 3) for item in layouts
+            ]
             y = parts[0] if len(parts) == 1 else torch.cat(parts)
         x = torch.addcmul(x, row(gate), self.attention(y, layouts).view(size))
         x = x + self.cross(self.norm_text(x).flatten(0, 1), text, layouts).view(size)
@@ -200,9 +217,13 @@ class DiT(nn.Module):
             nn.init.zeros_(layer.weight)
         return self
 
-    def forward(self, x, level, text, text_mask=None, fps: float = 8.0) -> Tensor:
-        """Latent x (B, C, t, h, w), level (B,) or (B, 1, t, h, w), text (B, L, D), its mask (B, L) -> clean latent."""
-        return self.forward_pack([Segment(x, level, text, text_mask, fps)])[0]
+    def forward(self, x, level, text, text_mask=None, fps: float = 8.0, told=None, times=None) -> Tensor:
+        """Latent x (B, C, t, h, w), level (B,) or (B, 1, t, h, w), text (B, L, D), its mask (B, L) -> clean latent.
+
+        With `told` (B, t in patches) every moment reads the row of text (P, L, D) that it names, and `times` (t in
+        patches,) places the moments in time where they are not 0, 1, 2, ...
+        """
+        return self.forward_pack([Segment(x, level, text, text_mask, fps, told, times)])[0]
 
     def forward_pack(self, segments: list[Segment]) -> list[Tensor]:
         """Clean latents of every segment of a pack. Clips of any sizes share one sequence; none sees another."""
@@ -219,13 +240,18 @@ class DiT(nn.Module):
                 )
             grid = tuple(n // q for n, q in zip(size, p, strict=True))
             level = segment.level.float()
-            distinct, clip, place = _distinct(level, grid, p)
-            conditions.append(self._condition(distinct, segment.text[clip, 0].to(dtype)))
+            distinct, row, place = _distinct(level, grid, p, segment.told)
+            conditions.append(self._condition(distinct, segment.text[row, 0].to(dtype)))
             index.append(rows + place)
-            rope = rope_table(self._positions(grid, segment.fps, segment.x.device), self.config.rope_split)
-            length = segment.text.shape[1]
+            times, gaps = torch.arange(grid[0], device=segment.x.device), []
+            if segment.times is not None:
+                times, gaps = segment.times.to(times), (segment.times.diff() != 1).nonzero().flatten().tolist()
+            rope = rope_table(self._positions(grid, times, segment.fps), self.config.rope_split)
+            prompts, length = segment.text.shape[:2]
+            runs = None if segment.told is None else _runs(segment.told, grid[1] * grid[2])
             mask = None if segment.text_mask is None else segment.text_mask.bool()[:, None, None, :]
-            layouts.append(_Layout(start, b, grid, rope, slice(text_start, text_start + b * length), mask))
+            words = slice(text_start, text_start + prompts * length)
+            layouts.append(_Layout(start, b, grid, rope, words, prompts, mask, runs, gaps))
             level = level if level.ndim == 5 else level.view(-1, 1, 1, 1, 1)
             scale_in, skip, scale_out = precondition(level, self._channel_std(level))
             tokens.append(self._patchify(segment.x * scale_in).to(dtype))
@@ -233,7 +259,7 @@ class DiT(nn.Module):
             outputs.append((skip * segment.x, scale_out))
             start += tokens[-1].shape[0]
             rows += distinct.numel()
-            text_start += b * length
+            text_start = words.stop
         out = self._run(torch.cat(tokens), torch.cat(conditions), torch.cat(index), torch.cat(texts), layouts)
         return [
             kept + scale * self._unpatchify(out[layout.rows], layout).float()
@@ -254,7 +280,8 @@ class DiT(nn.Module):
         """(N, patch features) and what they are told to (N, patch features); row `index` of (U, width) is a token's."""
         modulation = self.modulation(F.silu(condition)).unflatten(-1, (6, -1)).transpose(0, 1)
         ends = condition + self.offset_out.to(condition)[:, None]
-        if len(layouts) == 1 and len(condition) == layouts[0].clips:  # one level a clip: its tokens share a row
+        if len(layouts) == 1 and layouts[0].runs is None and len(condition) == layouts[0].clips:
+            # one level and one text a clip: its tokens share a row
             x, modulation, ends = x.unflatten(0, (layouts[0].clips, -1)), modulation[:, :, None], ends[:, :, None]
             index = None
         else:
@@ -276,31 +303,42 @@ class DiT(nn.Module):
         (t, h, w), (p, q, r) = layout.grid, self.config.patch
         return rearrange(x, "(b t h w) (c p q r) -> b c (t p) (h q) (w r)", t=t, h=h, w=w, p=p, q=q, r=r)
 
-    def _positions(self, grid: tuple[int, int, int], fps: float, device) -> Tensor:
+    def _positions(self, grid: tuple[int, int, int], times: Tensor, fps: float) -> Tensor:
         """(tokens, 3): time in half seconds; y and x from the centre, in eighths of the picture's mean side.
 
         So frame rate and size may change: a token's place is in seconds and relative to the picture.
         """
-        t, h, w = grid
+        _, h, w = grid
         unit = 8 / (h * w) ** 0.5
-        times = torch.arange(t, device=device) * (2 * self.config.patch[0] * self.config.t_stride / fps)
-        ys = (torch.arange(h, device=device) - (h - 1) / 2) * unit
-        xs = (torch.arange(w, device=device) - (w - 1) / 2) * unit
+        times = times * (2 * self.config.patch[0] * self.config.t_stride / fps)
+        ys = (torch.arange(h, device=times.device) - (h - 1) / 2) * unit
+        xs = (torch.arange(w, device=times.device) - (w - 1) / 2) * unit
         return torch.stack(torch.meshgrid(times, ys, xs, indexing="ij"), dim=-1).flatten(0, 2)
 
 
-def _distinct(level: Tensor, grid: tuple[int, int, int], patch: tuple[int, int, int]) -> tuple[Tensor, Tensor, Tensor]:
-    """The distinct levels (U,) of every clip, the clip (U,) of each, and for every token (N,) the index of its own.
+def _distinct(
+    level: Tensor, grid: tuple[int, int, int], patch: tuple[int, int, int], told: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The distinct levels (U,) of every text, the text (U,) of each, and for every token (N,) the index of its own.
 
     Levels differ from patch to patch but few are distinct, so the modulation is computed once for each.
     """
     b, tokens = level.shape[0], grid[0] * grid[1] * grid[2]
     clip = torch.arange(b, device=level.device)
     if level.ndim == 1:
-        return level, clip, clip.repeat_interleave(tokens)
+        if told is None:
+            return level, clip, clip.repeat_interleave(tokens)
+        level = level.view(-1, 1, 1, 1, 1)
     p, q, r = patch
-    per_token = level[:, 0, ::p, ::q, ::r].expand(b, *grid).reshape(b, tokens)
-    keys = per_token.double() + 4 * clip[:, None]  # levels lie in [0, 1]: no two clips share a key
+    row = clip[:, None] if told is None else told.to(level.device)
+    per_token = level[:, 0, ::p, ::q, ::r].expand(b, *grid)
+    keys = (per_token.double() + 4 * row[:, :, None, None]).flatten()  # levels lie in [0, 1]: no two texts share a key
     keys, index = torch.unique(keys, return_inverse=True)
-    clip = keys.div(4, rounding_mode="floor")
-    return (keys - 4 * clip).float(), clip.long(), index.flatten()
+    row = keys.div(4, rounding_mode="floor")
+    return (keys - 4 * row).float(), row.long(), index
+
+
+def _runs(told: Tensor, tokens: int) -> list[tuple[int, int]]:
+    """Texts (b, t) of all moments of `tokens` tokens as (text, tokens) of the longest runs that share one."""
+    texts, lengths = torch.unique_consecutive(told.flatten(), return_counts=True)
+    return [(text, moments * tokens) for text, moments in zip(texts.tolist(), lengths.tolist(), strict=True)]

@@ -1,5 +1,6 @@
 """The transformer: packs, levels per patch, sizes."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -133,3 +134,50 @@ def test_a_wrong_latent_is_refused(dit):
 def test_a_wrong_config_is_refused():
     with pytest.raises(ValueError, match="multiple of heads"):
         DiTConfig(width=100, depth=1, heads=3, text_width=8)
+
+
+# ------------------------------------------------------------------ prompts and places over time
+
+
+def test_every_moment_reads_the_text_of_its_time(dit):
+    """With attention among patches cut off (values of zero), what a moment gives depends on its own text alone."""
+    blind = copy.deepcopy(dit)
+    for block in blind.blocks:
+        block.attention.qkv.weight.data[-SMALL.width :] = 0
+        block.mix.taps.data.zero_()
+    s = segment(2, 4, 4, 4)
+    text, mask = segment(3, 1, 4, 4, seed=5).text, torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0]]) > 0
+    told = torch.tensor([[0, 0, 1, 2], [2, 2, 2, 1]])
+    out = blind(s.x, s.level, text, mask, told=told)
+    for clip in range(2):
+        for row in range(3):
+            alone = blind(s.x[clip, None], s.level[clip, None], text[row, None], mask[row, None])[0]
+            here = told[clip] == row
+            torch.testing.assert_close(out[clip][:, here], alone[:, here], rtol=0, atol=1e-5)
+
+
+def test_one_text_for_all_moments_is_the_plain_text(dit):
+    s = segment(2, 3, 4, 4)
+    for told in (torch.tensor([[0, 0, 0], [1, 1, 1]]), torch.tensor([[1, 1, 1], [0, 0, 0]])):
+        rows = told[:, 0]
+        for level in (s.level, torch.tensor([0.4, 0.9])):
+            plain = dit(s.x, level, s.text[rows], s.text_mask[rows])
+            torch.testing.assert_close(dit(s.x, level, s.text, s.text_mask, told=told), plain, rtol=0, atol=1e-5)
+
+
+def test_only_the_difference_in_time_counts(dit):
+    s = segment(1, 3, 4, 4)
+    here, later, apart = (
+        dit(s.x, s.level, s.text, s.text_mask, times=torch.tensor(t)) for t in ([0, 1, 2], [40, 41, 42], [0, 40, 41])
+    )
+    assert torch.equal(here, one(dit, s, 0))
+    torch.testing.assert_close(later, here, rtol=0, atol=1e-4)
+    assert (apart - here).abs().max() > 1e-3
+
+
+def test_what_lies_apart_in_time_does_not_mix_as_neighbours(dit):
+    x = torch.randn(2, 3, 2, 2, SMALL.width, generator=torch.Generator().manual_seed(0))
+    mix = dit.blocks[0].mix
+    pieces = torch.cat([mix(x[:, :1]), mix(x[:, 1:])], dim=1)
+    torch.testing.assert_close(mix(x, gaps=[0]), pieces, rtol=0, atol=1e-6)
+    assert (mix(x) - pieces).abs().max() > 1e-3
