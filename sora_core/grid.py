@@ -123,10 +123,12 @@ class Grid:
         height, width: pixels, any number from `MIN_SIDE` to `MAX_SIDE`; a video frame has at most 1080p's area.
         fps: frames per second.
         geometry: of the model that will fill it.
+        cyclic: a loop: its last frame is followed by its first. No frame comes first, so every latent frame stands for
+            `geometry.t_stride` frames, and their number must be a multiple of it.
 
     Raises:
-        UserError: a size is not a number, zero, negative or beyond the limits. Whether the size fits into the memory of
-            this machine depends on the model: ask `check_memory`.
+        UserError: a size is not a number, zero, negative or beyond the limits; a loop of another number of frames.
+            Whether the size fits into the memory of this machine depends on the model: ask `check_memory`.
     """
 
     frames: int
@@ -134,6 +136,7 @@ class Grid:
     width: int
     fps: float = 8.0
     geometry: Geometry = field(default_factory=Geometry)
+    cyclic: bool = False
 
     def __post_init__(self):
         frames = _whole(self.frames, "number of frames")
@@ -147,6 +150,13 @@ class Grid:
                 f"{str(frames)[:20]} frames at {fps:g} frames per second are longer than {MAX_SECONDS:g} seconds: ask "
                 f"for at most {longest} frames."
             )
+        stride = self.geometry.t_stride
+        if self.cyclic and frames % stride:
+            near = sorted({max(stride, _up(frames, stride) - stride), _up(frames, stride)})
+            raise UserError(
+                f"A cyclic loop has a multiple of {stride} frames: make it {' or '.join(map(str, near))} frames long "
+                f"instead of {frames}."
+            )
         if frames > 1 and height * width > MAX_VIDEO_PIXELS:
             w, h = same_shape(width, height, MAX_VIDEO_PIXELS)
             raise UserError(f"A video of {width}x{height} is too large: the largest of this shape is {w}x{h}.")
@@ -157,7 +167,8 @@ class Grid:
         g = self.geometry
         pt, py, px = g.patch
         h, w = -(-self.height // g.s_stride), -(-self.width // g.s_stride)
-        return g.channels, _up(g.latent_frames(self.frames), pt), _up(h, py), _up(w, px)
+        t = self.frames // g.t_stride if self.cyclic else g.latent_frames(self.frames)
+        return g.channels, _up(t, pt), _up(h, py), _up(w, px)
 
     @property
     def patches(self) -> tuple[int, int, int]:
@@ -168,6 +179,13 @@ class Grid:
     def tokens(self) -> int:
         """Tokens the transformer attends over."""
         return math.prod(self.patches)
+
+    def moment(self, latent_frame: int) -> float:
+        """Seconds from the start to the middle of the frames that a latent frame stands for."""
+        stride = self.geometry.t_stride
+        end = stride * (latent_frame + 1) if self.cyclic else self.geometry.frames(latent_frame + 1)
+        start = max(0, end - stride)
+        return (start + end) / 2 / self.fps
 
     @property
     def seconds(self) -> float:

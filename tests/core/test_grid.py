@@ -139,3 +139,15 @@ def test_when_no_size_fits_the_duration_is_named_and_then_the_machine():
         narrow.check_memory(narrow.memory_bytes() // 2)
     with pytest.raises(UserError, match="not even one frame"):
         narrow.check_memory(10)
+
+
+def test_a_loop_has_no_first_frame():
+    """Every latent frame of a loop stands for four frames, so 2 s at 8 frames a second are 4 of them, not 5."""
+    loop = Grid(16, 64, 64, 8.0, cyclic=True)
+    assert loop.latent_shape == (16, 4, 8, 8) and loop.seconds == 2
+    assert [loop.moment(t) for t in range(4)] == [0.25, 0.75, 1.25, 1.75]
+    clip = Grid(17, 64, 64, 8.0)
+    assert [clip.moment(t) for t in range(3)] == [0.0625, 0.375, 0.875]  # of frame 0, frames 1-4, frames 5-8
+    for frames, says in ((15, "12 or 16"), (1, "it 4 frames")):
+        with pytest.raises(UserError, match=says):
+            Grid(frames, 64, 64, 8.0, cyclic=True)
