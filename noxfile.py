@@ -18,8 +18,8 @@ import nox
 ROOT = Path(__file__).parent
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")  # a trio that belongs together
 TORCH_FAMILY = ("torch", "torchvision", "torchaudio")
-DEMO = ("numpy", "pillow", "tqdm", "websocket-client")
-TEST = (*DEMO, "pytest>=8", "hypothesis", "scikit-image>=0.22", "tomli; python_version < '3.11'")
+DEMO = ("numpy", "pillow", "tqdm", "requests", "websockets>=15")
+TEST = (*DEMO, "pyarrow>=14", "pytest>=8", "hypothesis", "scikit-image>=0.22", "tomli; python_version < '3.11'")
 LINT = ("ruff==0.17.6",)
 
 nox.options.sessions = ["lint", "test"]
@@ -47,7 +47,7 @@ def test(session: nox.Session) -> None:
         session.run("python", "-m", "pytest", *session.posargs)
         return
     session.run("python", "-m", "pytest", "tests/core")
-    find = "from tests.host.hosts import find_hosts; print(*(host.path for host in find_hosts()), sep='\\n')"
+    find = "from sora_core.batch.host import find_hosts; print(*(host.path for host in find_hosts()), sep='\\n')"
     hosts = session.run("python", "-c", find, silent=True, log=False).split()
     if not hosts:
         print("No ComfyUI found (COMFYUI_PATH, ~/comfy/ComfyUI): the tests inside a host are skipped.")

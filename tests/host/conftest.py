@@ -12,12 +12,12 @@ from PIL import Image
 from safetensors.torch import load as load_tensors
 
 from sora_core import checkpoint
+from sora_core.batch.host import Server, find_hosts
 from sora_core.dit import DiT, DiTConfig
 from sora_core.pipeline import Pipeline
 from sora_core.text import TextConfig, TextEncoder
 from sora_core.vae import VAE, VAEConfig
-from tests.host.hosts import environment, find_hosts
-from tests.host.server import Server
+from tests.host.hosts import environment
 
 TINY = "tiny.safetensors"
 SMALLEST = "smallest.safetensors"  # one block, for torch.compile, whose time goes with the number of operations

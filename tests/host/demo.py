@@ -16,10 +16,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sora_core.batch.host import PACK, Host, HostError, Server, find_hosts, interpreter, is_host
 from sora_core.video import contact_sheet, read_frames
-from tests.host.hosts import CACHE, PACK, Host, HostError, environment, find_hosts, interpreter, is_host
-from tests.host.server import Server
-from tests.host.workflow import load
+from tests.host.hosts import CACHE, environment
 
 WORKFLOW = PACK / "workflows" / "text_to_video.json"
 NETWORK_SECONDS = 15  # what an unreachable network may cost in all
@@ -37,9 +36,7 @@ def main() -> None:
             raise HostError("No host was wanted")
         in_host(asked.prompt, video)
     except HostError as reason:
-        lines = [line.strip() for line in str(reason).splitlines() if line.strip()]
-        said = lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1]}"  # a host that fell over: and its last word
-        print(f"{said.rstrip('.')}; the command line does it.", flush=True)
+        print(f"{str(reason).rstrip('.')}; the command line does it.", flush=True)
         line = [sys.executable, "-m", "sora_core", "generate", asked.prompt, "-o", str(video), "--seed", "0"]
         subprocess.run(line, cwd=PACK, check=True)
     contact_sheet(read_frames(video), sheet)
@@ -69,7 +66,7 @@ def in_host(prompt: str, video: Path) -> None:
         raise HostError("The packages that ComfyUI requires cannot be reached")
     python = environment(host, pip_options=("--timeout", str(NETWORK_SECONDS), "--retries", "1"))
     with Server(host, python) as server:
-        workflow = load(WORKFLOW, server.object_info(), CLIPTextEncode={"text": prompt})
+        workflow = server.load(WORKFLOW, {"Prompt.text": prompt})
         with Progress(workflow) as progress:
             result = server.run(workflow, on_event=progress.event)
         videos = result.files("mp4", "webm")

@@ -1,63 +1,19 @@
-"""Finds the ComfyUI hosts of this machine and gives each one a Python environment with its own requirements.
-
-Used by the tests and by the demo; needs the standard library only.
-"""
+"""Gives a ComfyUI host a Python environment with its own requirements, for the tests and the demo."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
 import sysconfig
-from dataclasses import dataclass
 from pathlib import Path
 
-PACK = Path(__file__).resolve().parents[2]
+from sora_core.batch.host import PACK, Host, HostError, interpreter, works
+
 CACHE = PACK / ".cache" / "host-envs"
 OURS_TO_KEEP = ("torch", "torchvision", "torchaudio")  # gigabytes: what the interpreter has is never fetched again
-
-
-class HostError(RuntimeError):
-    """One sentence that says why a host cannot be had."""
-
-
-@dataclass(frozen=True)
-class Host:
-    """A folder with a ComfyUI in it."""
-
-    path: Path
-
-    @property
-    def version(self) -> str:
-        """The host's own version number, for the reader of a test report; never used to decide anything."""
-        text = (self.path / "comfyui_version.py").read_text() if (self.path / "comfyui_version.py").exists() else ""
-        return text.rsplit('"', 2)[-2] if text.count('"') >= 2 else "unknown"
-
-
-def find_hosts() -> list[Host]:
-    """`COMFYUI_PATH` (several, separated as in PATH), else comfy-cli's default workspace and the `ComfyUI-*` beside
-    it, else the host this pack is installed in."""
-    given = os.environ.get("COMFYUI_PATH")
-    if given is not None:
-        folders = [Path(part).expanduser() for part in given.split(os.pathsep) if part]
-        missing = [str(folder) for folder in folders if not is_host(folder)]
-        if missing:
-            raise HostError(f"COMFYUI_PATH names {', '.join(missing)}, where there is no ComfyUI (main.py and comfy/).")
-        return [Host(folder.resolve()) for folder in folders]
-    workspace = Path.home() / "comfy"
-    folders = [workspace / "ComfyUI", *sorted(workspace.glob("ComfyUI-*"))]
-    found = [Host(folder.resolve()) for folder in folders if is_host(folder)]
-    if not found:
-        above = Path(os.path.abspath(__file__)).parents[4]  # <host>/custom_nodes/<pack>/tests/host/hosts.py
-        found = [Host(above)] if is_host(above) else []
-    return found
-
-
-def is_host(folder: Path) -> bool:
-    return (folder / "main.py").is_file() and (folder / "comfy").is_dir() and (folder / "requirements.txt").is_file()
 
 
 def environment(host: Host, *, pip_options: tuple[str, ...] = (), log: Path | None = None) -> Path:
@@ -66,10 +22,8 @@ def environment(host: Host, *, pip_options: tuple[str, ...] = (), log: Path | No
     What is made sees the packages of the interpreter that has torch (nothing of torch is installed again), adds the
     host's requirements and this pack's, and is kept in `.cache/host-envs` under a hash of all of that.
     """
-    for own in (host.path / ".venv", host.path / "venv"):
-        python = interpreter(own)
-        if python.exists() and works(python):
-            return python
+    if host.python:
+        return host.python
     base, extra_site = base_interpreter()
     versions = installed_versions(base, extra_site)
     requirements = [host.path / "requirements.txt", PACK / "requirements.txt"]
@@ -127,23 +81,9 @@ def installed_versions(python: Path, extra_site: str) -> dict[str, str]:
     return json.loads(done.stdout)
 
 
-def interpreter(folder: Path) -> Path:
-    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-
-
 def site_packages(python: Path) -> str:
     probe = "import sysconfig; print(sysconfig.get_path('purelib'))"
     return subprocess.run([str(python), "-c", probe], capture_output=True, text=True, check=True).stdout.strip()
-
-
-def works(python: Path) -> bool:
-    probe = (
-        "import importlib.util, sys; sys.exit(any(importlib.util.find_spec(n) is None for n in ('torch', 'aiohttp')))"
-    )
-    try:
-        return subprocess.run([str(python), "-c", probe], capture_output=True).returncode == 0
-    except OSError:
-        return False
 
 
 def command(line: list[str], log: Path | None) -> None:

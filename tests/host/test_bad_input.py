@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from sora_core.batch.client import WorkflowError
 from tests.host.conftest import TINY, to_array
 from tests.host.graph import Clip, Graph
-from tests.host.server import WorkflowError
 
 
 def refusal(server, graph) -> str:

@@ -6,10 +6,10 @@ import torch
 
 from sora_core import canvas as canvases
 from sora_core import sampler
+from sora_core.batch.client import WorkflowError
 from sora_core.grid import Grid
 from tests.host.conftest import TINY, to_array
 from tests.host.graph import Clip
-from tests.host.server import WorkflowError
 
 SAME = 1e-4  # of latents whose standard deviation is 1: the host may use other kernels than the engine
 

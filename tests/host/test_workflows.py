@@ -6,9 +6,8 @@ from pathlib import Path
 import av
 import pytest
 
+from sora_core.batch.host import PACK
 from tests.host.conftest import to_array
-from tests.host.hosts import PACK
-from tests.host.workflow import load
 
 FILES = sorted((PACK / "workflows").glob("*.json"))
 
@@ -16,7 +15,7 @@ FILES = sorted((PACK / "workflows").glob("*.json"))
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_workflow_runs(server, path, picture_in, photo, tmp_path):
     picture_in(photo, "example.png")
-    api = load(path, server.object_info(), SoraLoadModel={"checkpoint": "bundled"}, SoraSampler={"steps": 2})
+    api = server.load(path, {"SoraLoadModel.checkpoint": "bundled", "SoraSampler.steps": 2})
     result = server.run(api, extra={"workflow": json.loads(path.read_text())})
     grid = next(node["inputs"] for node in api.values() if node["class_type"] == "SoraPatchGrid")
     saved = [item for item in result.files() if item["type"] == "output"]

@@ -14,9 +14,8 @@ from pathlib import Path
 import av
 from PIL import Image
 
-from tests.host.hosts import PACK, environment, find_hosts
-from tests.host.server import Server
-from tests.host.workflow import load
+from sora_core.batch.host import PACK, Server, find_hosts
+from tests.host.hosts import environment
 
 SIDE = 512  # pixels of a thumbnail
 FRAMES = 4  # shown of a video, two by two
@@ -28,7 +27,7 @@ def main() -> None:
         sys.exit("No ComfyUI found: set COMFYUI_PATH.")
     with Server(hosts[0], environment(hosts[0])) as server, tempfile.TemporaryDirectory() as folder:
         for name in ("text_to_image", "text_to_video", "image_to_video"):
-            api = load(PACK / "workflows" / f"{name}.json", server.object_info())
+            api = server.load(PACK / "workflows" / f"{name}.json")
             (saved,) = (item for item in server.run(api, timeout=3600).files() if item["type"] == "output")
             frames = frames_of(server.save(saved, Path(folder) / saved["filename"]))
             if name == "text_to_image":

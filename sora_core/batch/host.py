@@ -1,0 +1,225 @@
+"""A headless ComfyUI with this pack, in folders of its own: what the tests, the demo and the actors of a cluster start.
+
+with Server(find_hosts()[0], python) as server:
+    result = server.run(api_workflow)
+    server.save(result.files("mp4")[0], "out.mp4")
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import UserError
+from .client import Client, HostGone
+
+PACK = Path(__file__).resolve().parents[2]
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+# What the host's process runs first: it ends, and takes its folder with it, when whoever started it is gone, however
+# that came about. A pipe tells it, which needs no signal and works on every system.
+LAUNCH = """
+import os, runpy, shutil, sys, threading
+def watch(folder):
+    sys.stdin.buffer.read()  # ends when the other side is closed, that is, when its process has ended
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(1)
+folder, *sys.argv = sys.argv[1:]
+threading.Thread(target=watch, args=(folder,), daemon=True).start()
+sys.path[0] = os.path.dirname(sys.argv[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+class HostError(UserError):
+    """A host cannot be had or started; `log` is what it wrote last."""
+
+    def __init__(self, message: str, log: str = ""):
+        super().__init__(message)
+        self.log = log
+
+
+@dataclass(frozen=True)
+class Host:
+    """A folder with a ComfyUI in it."""
+
+    path: Path
+
+    @property
+    def version(self) -> str:
+        """The host's own version number, for the reader of a test report; never used to decide anything."""
+        text = (self.path / "comfyui_version.py").read_text() if (self.path / "comfyui_version.py").exists() else ""
+        return text.rsplit('"', 2)[-2] if text.count('"') >= 2 else "unknown"
+
+    @property
+    def python(self) -> Path | None:
+        """The interpreter of a virtual environment that the host brings along, if it has one that works."""
+        for own in (self.path / ".venv", self.path / "venv"):
+            python = interpreter(own)
+            if python.exists() and works(python):
+                return python
+        return None
+
+
+def find_hosts() -> list[Host]:
+    """`COMFYUI_PATH` (several, separated as in PATH), else comfy-cli's default workspace and the `ComfyUI-*` beside
+    it, else the host this pack is installed in.
+
+    Raises:
+        HostError: COMFYUI_PATH names a folder where there is none.
+    """
+    given = os.environ.get("COMFYUI_PATH")
+    if given is not None:
+        folders = [Path(part).expanduser() for part in given.split(os.pathsep) if part]
+        missing = [str(folder) for folder in folders if not is_host(folder)]
+        if missing:
+            raise HostError(f"COMFYUI_PATH names {', '.join(missing)}, where there is no ComfyUI (main.py and comfy/).")
+        return [Host(folder.resolve()) for folder in folders]
+    workspace = Path.home() / "comfy"
+    folders = [workspace / "ComfyUI", *sorted(workspace.glob("ComfyUI-*"))]
+    found = [Host(folder.resolve()) for folder in folders if is_host(folder)]
+    if not found:
+        above = Path(os.path.abspath(__file__)).parents[4]  # <host>/custom_nodes/<pack>/sora_core/batch/host.py
+        found = [Host(above)] if is_host(above) else []
+    return found
+
+
+def is_host(folder: Path) -> bool:
+    return (folder / "main.py").is_file() and (folder / "comfy").is_dir() and (folder / "requirements.txt").is_file()
+
+
+def interpreter(folder: Path) -> Path:
+    """The Python of a virtual environment."""
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def works(python: Path) -> bool:
+    """Whether this Python has what every ComfyUI needs first."""
+    probe = (
+        "import importlib.util, sys; sys.exit(any(importlib.util.find_spec(n) is None for n in ('torch', 'aiohttp')))"
+    )
+    try:
+        return subprocess.run([str(python), "-c", probe], capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+class Server(Client):
+    """One host process on a free port of the loopback interface, stopped when the `with` block ends.
+
+    Args:
+        python: the interpreter that has the host's requirements and this pack's.
+        cpu: leave the accelerators alone.
+        arguments: for ComfyUI's main.py.
+        pack: the folder that holds this pack.
+    """
+
+    def __init__(
+        self, host: Host, python: Path, *, cpu: bool = True, arguments: tuple[str, ...] = (), pack: Path = PACK
+    ):
+        super().__init__(f"http://127.0.0.1:{free_port()}")
+        self.host, self.python, self.pack = host, python, pack
+        self.arguments = ("--cpu", *arguments) if cpu else arguments
+        self.folder = Path(tempfile.mkdtemp(prefix="sora-host-"))
+        self.process: subprocess.Popen | None = None
+
+    def __enter__(self) -> Server:
+        try:
+            return self.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __exit__(self, *_) -> None:
+        self.stop()
+
+    def start(self, timeout: float = 240) -> Server:
+        """Start the process and wait until it answers.
+
+        Raises:
+            HostError: it stopped, or did not answer in `timeout` seconds.
+        """
+        for name in ("custom_nodes", "input", "output", "temp", "user", "models/checkpoints", "models/loras"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        pack = self.folder / "custom_nodes" / "sora"
+        if not pack.is_symlink():
+            pack.symlink_to(self.pack, target_is_directory=True)
+        # The host must not see this process's Python path: its own top-level modules are called nodes, server, ...
+        environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+        with (self.folder / "host.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(self.python), "-c", LAUNCH, str(self.folder), *self._line()],
+                cwd=self.host.path,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+            )
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise HostError(f"ComfyUI at {self.host.path} stopped while starting: {self.tail(1)}", self.tail())
+            try:
+                self.get("/system_stats")
+                return self
+            except HostGone:
+                time.sleep(0.2)
+        raise HostError(f"ComfyUI at {self.host.path} did not answer within {timeout:.0f} seconds.", self.tail())
+
+    def _line(self) -> list[str]:
+        folders = {
+            "--base-directory": self.folder,
+            "--output-directory": self.folder / "output",
+            "--input-directory": self.folder / "input",
+            "--temp-directory": self.folder,
+            "--user-directory": self.folder / "user",
+            "--database-url": f"sqlite:///{self.folder / 'user' / 'comfyui.db'}",
+        }
+        line = [str(self.host.path / "main.py"), "--listen", "127.0.0.1", "--port", self.url.rsplit(":", 1)[1]]
+        for name, folder in folders.items():
+            line += [name, str(folder)]
+        return [*line, "--disable-auto-launch", "--disable-api-nodes", *self.arguments]
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def revive(self) -> None:
+        """Start the process again if it fell over; its queue and history are lost, its files are not."""
+        if not self.alive:
+            print(f"ComfyUI at {self.host.path} fell over and is started again:\n{self.tail()}", file=sys.stderr)
+            self.start()
+
+    def stop(self) -> None:
+        if self.process is not None:
+            if self.alive:
+                self.process.terminate()
+                try:
+                    self.process.wait(15)
+                except subprocess.TimeoutExpired:
+                    self.process.kill()
+                    self.process.wait()
+            self.process.stdin.close()
+            self.process = None
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def log(self) -> str:
+        """Everything the host has written so far, without colours."""
+        return ANSI.sub("", (self.folder / "host.log").read_text(errors="replace"))
+
+    def tail(self, lines: int = 25) -> str:
+        return "\n".join(self.log().splitlines()[-lines:])
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
