@@ -1,0 +1,54 @@
+"""The command line: `sora ...`, the same as `python -m sora_core ...`.
+
+Exit codes: 0 done, 2 something the user can put right (one sentence on standard error), 130 interrupted. With --json
+the last line of standard output is one JSON object. Everything heavy is imported by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+
+from ..errors import UserError
+from . import make, other
+from .options import Commands, Parser
+
+
+def parser() -> Parser:
+    top = Parser(prog="sora", description="A sentence becomes a video. Each command has its own --help.")
+    commands = Commands(top, "command")
+    for part in (make, other):
+        part.register(commands)
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    try:
+        asked = parser().parse_args(arguments)
+        result = asked.run(asked)
+        if asked.json:
+            print(json.dumps(result))
+        return 0
+    except UserError as error:
+        print(f"sora: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("sora: interrupted; nothing half done was left.", file=sys.stderr)
+        return 130
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error):  # torch says it in a RuntimeError
+            raise
+        print("sora: This is more than the memory holds: ask for a smaller size or fewer frames.", file=sys.stderr)
+        return 2
+
+
+def entry() -> None:
+    """The console script: like `main`, and a termination is an interrupt, so that it too leaves no half file."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    sys.exit(main())
