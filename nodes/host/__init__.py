@@ -6,11 +6,13 @@ Every difference between host versions is met here by asking what is there, neve
 from ...sora_core import flow
 from ...sora_core.checkpoint import Models
 from .codec import HostVAE, rgb_of_latents
-from .latents import NetworkSize, canvas_of, canvas_to_latent, grid_to_latent, size_of
+from .geometry import NetworkSize, geometry_of, size_of
+from .latents import canvas_of, canvas_to_latent, grid_of, grid_to_latent
 from .model import make_model
 from .preview import film_strip_callback
 from .sampling import CanvasSampler, Guider, with_frame_rate
 from .schema import schema
+from .streaming import decode_stream, encode_stream
 from .text import make_clip
 
 __all__ = [
@@ -19,7 +21,11 @@ __all__ = [
     "NetworkSize",
     "canvas_of",
     "canvas_to_latent",
+    "decode_stream",
+    "encode_stream",
     "film_strip_callback",
+    "geometry_of",
+    "grid_of",
     "grid_to_latent",
     "load",
     "schema",

@@ -1,0 +1,98 @@
+"""The geometry of any MODEL and VAE of the host: channels, strides and patches, read from the objects themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...sora_core.errors import UserError
+from ...sora_core.grid import Geometry
+from .codec import HostVAE
+from .model import SoraModel
+
+# Where the host's video transformers keep their width and blocks: Wan, HunyuanVideo, LTX-Video, Cosmos, Mochi.
+WIDTHS = ("dim", "hidden_size", "inner_dim", "model_channels", "hidden_size_x")
+BLOCKS = ("blocks", "transformer_blocks", "double_blocks", "single_blocks")
+
+# (frames, pixels) per latent cell of the host's video formats, for hosts whose formats do not say it (0.8).
+STRIDES = {
+    "Wan21": (4, 8),
+    "Wan22": (4, 16),
+    "HunyuanVideo": (4, 8),
+    "HunyuanVideo15": (4, 16),
+    "LTXV": (8, 32),
+    "Cosmos1CV8x8x8": (8, 8),
+    "Mochi": (6, 8),
+}
+
+
+@dataclass(frozen=True)
+class NetworkSize:
+    """What a grid needs to know of a model."""
+
+    geometry: Geometry
+    width: int
+    depth: int
+
+
+def geometry_of(vae) -> Geometry:
+    """Of a VAE; one of the host does not know the model's patches, so its patch is one cell.
+
+    Raises:
+        UserError: it is not for video, or its first latent frame does not stand for one frame.
+    """
+    if isinstance(vae, HostVAE):
+        return vae.geometry
+    vae.throw_exception_if_invalid()
+    stride = vae.temporal_compression_decode()
+    if vae.latent_dim != 3 or vae.not_video or stride is None:
+        raise UserError("This VAE is not one for video: connect the VAE of Load Sora Model or of a video model.")
+    if vae.upscale_ratio[0](1) != 1:
+        raise UserError(
+            f"The first latent frame of this VAE stands for {vae.upscale_ratio[0](1)} frames and the canvas needs one "
+            "that stands for one frame: use the VAE of another video model."
+        )
+    return Geometry(stride, vae.spacial_compression_decode(), vae.latent_channels)
+
+
+def size_of(model) -> NetworkSize:
+    """Of a MODEL.
+
+    Raises:
+        UserError: it is not a video model, or of a kind whose patches are not known here.
+    """
+    inner = model.model
+    network, latents = inner.diffusion_model, inner.latent_format
+    if isinstance(inner, SoraModel):
+        return NetworkSize(inner.geometry, network.config.width, network.config.depth)
+    name = type(inner).__name__
+    if latents.latent_dimensions != 3:
+        raise UserError(f"{name} makes no videos: connect a video model, such as that of Load Sora Model.")
+    t_stride, s_stride = strides_of(latents)
+    geometry = Geometry(t_stride, s_stride, latents.latent_channels, patch_of(network))
+    width = next((getattr(network, name) for name in WIDTHS if hasattr(network, name)), None)
+    depth = sum(len(getattr(network, name)) for name in BLOCKS if hasattr(network, name))
+    if width is None or not depth:
+        raise UserError(f"{name} is built in a way that this pack does not know: use the host's own nodes for it.")
+    return NetworkSize(geometry, width, depth)
+
+
+def strides_of(latents) -> tuple[int, int]:
+    """(frames, pixels) per latent cell, of a latent format."""
+    if hasattr(latents, "temporal_downscale_ratio"):
+        return latents.temporal_downscale_ratio, latents.spacial_downscale_ratio
+    for kind in type(latents).__mro__:
+        if kind.__name__ in STRIDES:
+            return STRIDES[kind.__name__]
+    raise UserError(f"The latent format {type(latents).__name__} does not say how it packs frames: update ComfyUI.")
+
+
+def patch_of(network) -> tuple[int, int, int]:
+    """Latent cells per token in (t, y, x), of a transformer."""
+    if hasattr(network, "patch_spatial"):  # Cosmos
+        return network.patch_temporal, network.patch_spatial, network.patch_spatial
+    if hasattr(network, "patch_size"):
+        size = network.patch_size
+        return (getattr(network, "patch_size_t", None) or 1, size, size) if isinstance(size, int) else tuple(size)
+    if hasattr(network, "patchifier"):  # LTX-Video
+        return tuple(network.patchifier.patch_size)
+    raise UserError(f"{type(network).__name__} does not say how it cuts a latent into patches: use the host's nodes.")
