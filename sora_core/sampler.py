@@ -28,6 +28,9 @@ from . import flow
 from .canvas import Canvas
 from .errors import UserError
 from .noise import noise
+from .resample import time_travel
+
+JUMP_SEED = 0x9E3779B97F4A7C15  # apart from the neighbouring seeds that a batch has
 
 Denoise = Callable[[Tensor, Tensor], Tensor]  # (x (B, C, t, h, w), level (B, 1, t, h, w)) -> x0
 Callback = Callable[[int, int, Tensor, Tensor], None]  # (steps done, steps, x, x0); raising in it interrupts
@@ -163,6 +166,17 @@ def _std(x: Tensor, inside: Tensor) -> Tensor:
     return (((x - mean) * inside).square().sum(axes, keepdim=True) / n).sqrt()
 
 
+def field(canvas: Canvas, seed: int) -> Tensor:
+    """The canvas's part of the noise field (B, C, t, h, w); sample b of a batch is that of seed + b."""
+    shape, device = tuple(canvas.latent.shape[1:]), canvas.latent.device
+    return torch.stack(
+        [
+            noise(seed + b, shape, offset=canvas.origin, scale=canvas.scale, device=device)
+            for b in range(len(canvas.latent))
+        ]
+    )
+
+
 @torch.no_grad()
 def sample(
     denoise: Denoise,
@@ -172,6 +186,7 @@ def sample(
     solver: str = "ab2",
     shift: float | None = None,
     callback: Callback | None = None,
+    resample: int = 0,
 ) -> Tensor:
     """Fill a canvas.
 
@@ -183,6 +198,7 @@ def sample(
         solver: a name in `SOLVERS`.
         shift: of the schedule; None takes `flow.shift_for_tokens` of the grid.
         callback: (steps done, steps, x, x0) after every step; an exception in it interrupts and passes through.
+        resample: how often each few steps are taken again, with noise added back (`resample.time_travel`).
 
     Returns:
         float32 (B, C, t, h, w); kept patches are bit for bit those of the canvas.
@@ -196,13 +212,10 @@ def sample(
     latent, mask = canvas.latent, canvas.level
     if not (mask > 0).any():
         return latent.clone()
-    e = torch.stack(
-        [
-            noise(seed + b, tuple(latent.shape[1:]), offset=canvas.origin, scale=canvas.scale, device=latent.device)
-            for b in range(len(latent))
-        ]
-    )
-    x = SOLVERS[solver](denoise, flow.interpolate(latent, e, mask), times, mask, callback)
+    run = SOLVERS[solver]
+    if resample:
+        run = time_travel(run, resample, lambda jump: field(canvas, seed + JUMP_SEED * jump))
+    x = run(denoise, flow.interpolate(latent, field(canvas, seed), mask), times, mask, callback)
     if not torch.isfinite(x).all():
         raise UserError(
             "The model produced values that are not numbers (NaN or infinite): its weights may be damaged or its "
