@@ -324,6 +324,8 @@ def _as_continuation(canvas: Canvas) -> Canvas:
 
 def _longer(grid: Grid, latent_frames: int) -> Grid:
     """The grid at another length; frames that it cut off its last latent frame are shown again."""
+    if grid.cyclic:
+        raise UserError("A cyclic loop has neither start nor end: what goes on must be a video that is no loop.")
     return replace(grid, frames=grid.geometry.frames(latent_frames))
 
 

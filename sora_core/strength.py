@@ -44,9 +44,10 @@ def mask_to_cells(mask: Tensor, grid: Grid) -> Tensor:
     mask = F.pad(mask, (0, w * stride - grid.width, 0, h * stride - grid.height), mode="replicate")
     cells = F.max_pool2d(mask, stride)[0]
     if len(cells) > 1:
-        missing = grid.geometry.frames(t) - len(cells)
-        rest = torch.cat([cells[1:], cells[-1:].expand(missing, h, w)])
-        cells = torch.cat([cells[:1], rest.unflatten(0, (t - 1, -1)).amax(1)])
+        first = cells[: 0 if grid.cyclic else 1]  # of a latent frame of its own
+        missing = (t - len(first)) * grid.geometry.t_stride + len(first) - len(cells)
+        rest = torch.cat([cells[len(first) :], cells[-1:].expand(missing, h, w)])
+        cells = torch.cat([first, rest.unflatten(0, (t - len(first), -1)).amax(1)])
     return cells.expand(t, h, w)[None, None]
 
 
@@ -65,7 +66,8 @@ def curve_to_cells(curve: Sequence[tuple[float, float]], grid: Grid) -> Tensor:
     check_strength(torch.tensor(strengths))
     if not all(0 <= p <= 1 for p in places) or not all(p < q for p, q in pairwise(places)):
         raise UserError("The places of a curve must rise from 0 (the first frame) to 1 (the last).")
-    last_frames = np.arange(grid.latent_shape[1]) * grid.geometry.t_stride
+    stride = grid.geometry.t_stride
+    last_frames = np.arange(grid.latent_shape[1]) * stride + (stride - 1 if grid.cyclic else 0)
     values = np.interp(last_frames / max(1, grid.frames - 1), places, strengths)
     return torch.from_numpy(values).float().view(1, 1, -1, 1, 1)
 

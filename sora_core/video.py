@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,6 +23,7 @@ from einops import rearrange
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from .audio import CODECS, Sound, Track
 from .errors import UserError
 from .files import check_writable, explain, replacing
 
@@ -219,16 +220,26 @@ class VideoWriter:
         fps: frames per second.
         metadata: what made it (prompt, seed, settings): each becomes a tag; values that are not text become JSON. GIF
             keeps a comment only.
+        sounds: what is heard, in mp4 and webm; the others are silent.
 
     Raises:
         UserError: see `check_output`; pixels that are not finite; a disk that is full.
     """
 
-    def __init__(self, path, width: int, height: int, fps: float = 8.0, metadata: Mapping[str, object] | None = None):
+    def __init__(
+        self,
+        path,
+        width: int,
+        height: int,
+        fps: float = 8.0,
+        metadata: Mapping[str, object] | None = None,
+        sounds: Sequence[Sound] = (),
+    ):
         self.path = check_output(path)
         self.ending = self.path.suffix.lower()
         self.width, self.height = width, height
         self.rate = Fraction(fps).limit_denominator(1001)
+        self.sounds = list(sounds) if self.ending in CODECS else []
         self.tags = {k: v if isinstance(v, str) else json.dumps(v) for k, v in (metadata or {}).items()}
         self.frames = 0
 
@@ -308,6 +319,7 @@ class _Muxer:
             context = self.stream.codec_context
             context.color_primaries = context.color_trc = context.colorspace = _BT709
             context.color_range = ColorRange.MPEG
+        self.track = Track(self.container, writer.ending, writer.sounds) if writer.sounds else None
         return self
 
     def _palette(self) -> av.filter.Graph:
@@ -341,11 +353,15 @@ class _Muxer:
                 interpolation=_EXACT,
             )
         self.container.mux(self.stream.encode(frame))
+        if self.track:
+            self.track.until(float((self.writer.frames + 1) / self.writer.rate))
 
     def __exit__(self, kind, error, trace):
         try:
             if kind is None:
                 self.container.mux(self.stream.encode(None))
+                if self.track:
+                    self.track.close()
             self.container.close()
         except av.error.FFmpegError as failure:
             if kind is None:

@@ -137,6 +137,8 @@ def test_a_mask_over_time_and_soft():
     mask = torch.zeros(17, 32, 48)
     mask[6] = 0.5  # in the third latent frame: frames 5 to 8
     assert levels(edit(keep(clip(), GRID), 0.8, mask)) == pytest.approx([0, 0, 0.4, 0, 0])
+    cyclic = Grid(16, 32, 48, 8.0, GRID.geometry, cyclic=True)
+    assert mask_to_cells(mask[:16], cyclic)[0, 0, :, 0, 0].tolist() == [0, 0.5, 0, 0]  # frames 4 to 7
     short = Grid(6, 31, 47, 8.0, GRID.geometry)
     mask = torch.zeros(6, 31, 47)
     mask[5, -1, -1] = 1
@@ -154,6 +156,8 @@ def test_a_curve_over_time():
     assert levels(edit(keep(clip(), GRID), curve=[(0, 0.2), (1, 0.8)])) == pytest.approx([0.2, 0.35, 0.5, 0.65, 0.8])
     assert levels(edit(keep(clip(), GRID), curve=[(0.5, 0.6)])) == pytest.approx([0.6] * 5)
     assert parse_curve("0:0.2, 1:0.8") == [(0, 0.2), (1, 0.8)]
+    cyclic = Grid(16, 32, 48, 8.0, GRID.geometry, cyclic=True)
+    assert curve_to_cells([(0, 0), (1, 1)], cyclic).flatten().tolist() == pytest.approx([3 / 15, 7 / 15, 11 / 15, 1])
     image = Grid(1, 32, 48)
     assert curve_to_cells([(0, 0.2), (1, 0.8)], image).flatten().tolist() == pytest.approx([0.2])
 
@@ -214,6 +218,7 @@ def test_three_operations_are_one_canvas():
 
 A = keep(clip(), GRID)
 OTHER_SIZE, OTHER_RATE = Grid(17, 32, 32, 8.0, GRID.geometry), Grid(17, 32, 48, 24.0, GRID.geometry)
+LOOP = Grid(16, 32, 48, 8.0, GRID.geometry, cyclic=True)
 LONGER = Grid(21, 32, 48, 8.0, GRID.geometry)
 
 
@@ -229,6 +234,7 @@ LONGER = Grid(21, 32, 48, 8.0, GRID.geometry)
         (lambda: connect(A, keep(clip(OTHER_RATE), OTHER_RATE), 1), "differ in frame rate, 8 fps and 24 fps"),
         (lambda: connect(A, keep(clip(batch=2), GRID), 1), "differ in batch, 1 and 2"),
         (lambda: connect(A, A, -1), "at least 0"),
+        (lambda: extend(empty(LOOP), 1), "neither start nor end"),
         (lambda: loop(A, 1, 0), "at least 1"),
         (lambda: morph(A, keep(clip(LONGER), LONGER)), "same length"),
         (lambda: morph(A, A, 1.5), "Every strength"),

@@ -1,0 +1,199 @@
+"""New frames between the frames of inputs: which canvas makes them, and how both become one film.
+
+The frames of an input never pass through the codec: a film shows them as they are, and of a filled canvas only the
+frames that are new. The context that the canvas keeps is decoded in front of them, so the decoder is warm and they
+continue it exactly.
+
+What follows an input continues the latent of its last 1 + 4 k frames, so that the last cell ends with the last frame.
+What precedes it leads to true cells of four frames that begin with its first frame: as if they followed a still of
+that frame, which the codec hardly notices (the first such cell of the bundled one differs by 3 % of its size from the
+cell encoded after the true past, and decodes as well), and the model sees the very frame that it has to reach. Between
+two inputs the length of the gap need not be whole cells; then up to three of the first frames behind it share a cell
+with new ones, are invented for the model's sake and not shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from . import canvas as canvases
+from .audio import Sound
+from .canvas import Canvas
+from .clip import Clip
+from .errors import UserError
+from .grid import Geometry, Grid
+
+CONTEXT = 3  # latent frames of an input that the model sees beside the new ones
+
+
+class Encoder(Protocol):
+    """What `Codec` offers of itself here."""
+
+    geometry: Geometry
+
+    def encode(self, video: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """New frames: `count` of those that a canvas decodes to, from number `first` on."""
+
+    canvas: Canvas
+    first: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Shot:
+    """Frames of an input as they are: `count` from number `first` on."""
+
+    clip: Clip
+    first: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Film:
+    """Shots and new parts in a row, with what is to be heard."""
+
+    pieces: list[Shot | Part]
+    width: int
+    height: int
+    fps: float
+    sounds: list[Sound] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def frames(self) -> int:
+        return sum(piece.count for piece in self.pieces)
+
+    @property
+    def parts(self) -> list[Part]:
+        return [piece for piece in self.pieces if isinstance(piece, Part)]
+
+    def show(self, decode: Callable[[Part], Iterable[Tensor]]) -> Iterator[Tensor]:
+        """Chunks (1, 3, n, H, W) of the whole film; `decode` gives those of a part's canvas, from its first frame."""
+        for piece in self.pieces:
+            if isinstance(piece, Shot):
+                for frame in piece.clip.frames(piece.first, piece.first + piece.count):
+                    yield frame[None, :, None]
+            else:
+                yield from cut(decode(piece), piece.first, piece.count)
+
+
+def cut(chunks: Iterable[Tensor], first: int, count: int) -> Iterator[Tensor]:
+    """Of a stream of chunks (B, 3, n, H, W) the `count` frames from number `first` on."""
+    at = 0
+    for chunk in chunks:
+        part = chunk[:, :, max(0, first - at) : max(0, first + count - at)]
+        at += chunk.shape[2]
+        if part.shape[2]:
+            yield part
+        if at >= first + count:
+            return
+
+
+def tail_frames(geometry: Geometry, context: int = CONTEXT) -> int:
+    """How many of the last frames of an input `after` and `between` look at."""
+    return geometry.frames(context)
+
+
+def head_frames(geometry: Geometry, context: int = CONTEXT) -> int:
+    """How many of the first frames of an input `before` and `between` look at."""
+    return geometry.t_stride * (context + 1) - 1
+
+
+def after(codec: Encoder, tail: Tensor, count: int, fps: float, context: int = CONTEXT) -> Part:
+    """What follows.
+
+    Args:
+        tail: (B, 3, T, H, W) in [-1, 1], the last frames of the input; any number from 1, see `tail_frames`.
+        count: new frames.
+        context: latent frames to keep.
+
+    Raises:
+        UserError: no frames are asked for, or sizes that are impossible.
+    """
+    tail = _whole_cells(codec.geometry, tail[:, :, -tail_frames(codec.geometry, context) :])
+    known = tail.shape[2]
+    grid = _grid(codec, tail, known + _asked(count), fps)
+    canvas = canvases.place(canvases.empty(grid, len(tail)), codec.encode(tail).cpu())
+    return Part(canvas, known, count)
+
+
+def before(codec: Encoder, head: Tensor, count: int, fps: float, context: int = CONTEXT) -> Part:
+    """What leads to an input, whose first frames are `head` (see `head_frames`); else as `after`."""
+    stride = codec.geometry.t_stride
+    known = _true_cells(codec, head, 0, context)
+    invented = codec.geometry.latent_frames(_asked(count))
+    grid = _grid(codec, head, codec.geometry.frames(invented) + stride * known.shape[2], fps)
+    canvas = canvases.place(canvases.empty(grid, len(head)), known, at=invented)
+    return Part(canvas, codec.geometry.frames(invented) - count, count)
+
+
+def between(codec: Encoder, tail: Tensor, head: Tensor, count: int, fps: float, context: int = CONTEXT) -> Part:
+    """What leads from one input to another, or closes a loop where both are the same; else as `after`."""
+    if tail.shape[-2:] != head.shape[-2:] or len(tail) != len(head):
+        raise UserError(
+            f"The two clips are {tail.shape[-1]}x{tail.shape[-2]} and {head.shape[-1]}x{head.shape[-2]}: make them "
+            "alike first."
+        )
+    stride = codec.geometry.t_stride
+    tail = _whole_cells(codec.geometry, tail[:, :, -tail_frames(codec.geometry, context) :])
+    shared = -_asked(count) % stride  # first frames of the other input that lie in a cell with new ones
+    known, follows = codec.encode(tail).cpu(), _true_cells(codec, head, shared, context)
+    start = tail.shape[2]
+    grid = _grid(codec, tail, start + count + shared + stride * follows.shape[2], fps)
+    canvas = canvases.place(canvases.empty(grid, len(tail)), known)
+    return Part(canvases.place(canvas, follows, at=-follows.shape[2]), start, count)
+
+
+def morph(codec: Encoder, a: Tensor, b: Tensor, fps: float, strength: float = 0.9) -> tuple[Part, int]:
+    """One input turns into another over all their frames.
+
+    Args:
+        a, b: (B, 3, T, H, W), of the same length.
+        strength: see `canvas.morph`.
+
+    Returns:
+        the new frames between those that are kept, which are the first of `a` and this many last ones of `b`.
+
+    Raises:
+        UserError: see `canvas.morph`.
+    """
+    grid, grid_b = _grid(codec, a, a.shape[2], fps), _grid(codec, b, b.shape[2], fps)
+    held = [canvases.keep(codec.encode(video).cpu(), g) for video, g in ((a, grid), (b, grid_b))]
+    canvas = canvases.morph(*held, strength)
+    count = codec.geometry.t_stride * (grid.latent_shape[1] - 2)
+    return Part(canvas, 1, count), grid.frames - 1 - count
+
+
+def _asked(count: int) -> int:
+    if count < 1:
+        raise UserError(f"At least one new frame must be asked for, not {count}.")
+    return count
+
+
+def _grid(codec: Encoder, like: Tensor, frames: int, fps: float) -> Grid:
+    return Grid(frames, like.shape[-2], like.shape[-1], fps, codec.geometry)
+
+
+def _whole_cells(geometry: Geometry, tail: Tensor) -> Tensor:
+    """The last frames as 1 + 4 k of them; too few are led in by a still of the first."""
+    missing = geometry.frames(geometry.latent_frames(tail.shape[2])) - tail.shape[2]
+    return torch.cat([tail[:, :, :1].expand(-1, -1, missing, -1, -1), tail], dim=2)
+
+
+def _true_cells(codec: Encoder, head: Tensor, start: int, context: int) -> Tensor:
+    """(B, C, n, h, w): cells of `t_stride` frames from number `start` on, at most `context`, encoded after the frame
+    before that, or after a still of the first; an input that ends sooner stands still."""
+    missing = max(0, start + 1 - head.shape[2])
+    head = torch.cat([head, head[:, :, -1:].expand(-1, -1, missing, -1, -1)], dim=2)
+    lead = head[:, :, max(0, start - 1)][:, :, None]
+    video = head[:, :, start : start + context * codec.geometry.t_stride]
+    return codec.encode(torch.cat([lead, video], dim=2))[:, :, 1:].cpu()

@@ -1,0 +1,201 @@
+"""New frames between the frames of inputs: exactly as many as asked for, originals as they are, the decoder warm."""
+
+import pytest
+import torch
+
+from sora_core.canvas import Canvas
+from sora_core.clip import Clip, alike
+from sora_core.codec import Codec
+from sora_core.errors import UserError
+from sora_core.join import Film, Part, Shot, after, before, between, cut, head_frames, morph, tail_frames
+from sora_core.video import VideoWriter, read_frames
+
+
+@pytest.fixture(scope="module")
+def codec(tiny_checkpoint):
+    return Codec.load(tiny_checkpoint, "cpu")
+
+
+def show(codec, part: Part) -> torch.Tensor:
+    """The new frames of a part whose unknown cells are filled with noise, through the decoder."""
+    return torch.cat(list(cut(codec.frames(fill(part.canvas), part.canvas.grid), part.first, part.count)), dim=2)
+
+
+def fill(canvas: Canvas) -> torch.Tensor:
+    noise = torch.randn(canvas.latent.shape, generator=torch.Generator().manual_seed(1))
+    return torch.where(canvas.kept, canvas.latent, noise)
+
+
+def kept_frames(part: Part) -> list[bool]:
+    return part.canvas.kept.flatten(3).all(3)[0, 0].tolist()
+
+
+# -------------------------------------------------------------------------------------------------------------- after
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 7, 9, 20])
+@pytest.mark.parametrize("count", [1, 3, 4, 9])
+def test_after(codec, smooth_clip, length, count):
+    video = smooth_clip(length, 24, 32)[None]
+    part = after(codec, video[:, :, -tail_frames(codec.geometry) :], count, 8.0)
+    assert show(codec, part).shape == (1, 3, count, 24, 32)
+    known = min(3, 1 + -(-(length - 1) // 4))
+    assert kept_frames(part) == [True] * known + [False] * -(-count // 4)
+    window = video[:, :, -(1 + 4 * (known - 1)) :]
+    if window.shape[2] == 1 + 4 * (known - 1):
+        assert torch.equal(part.canvas.latent[:, :, :known], codec.encode(window))
+
+
+def test_the_seam_is_decoded_warm(codec, smooth_clip):
+    """The new frames are those that the decoder gives when it goes on from the context."""
+    part = after(codec, smooth_clip(9, 24, 32)[None], 8, 8.0)
+    latent, state = fill(part.canvas), {}
+    codec.vae.decode(latent[:, :, :3], state=state)
+    warm = codec.vae.decode(latent[:, :, 3:], state=state).clamp(-1, 1)
+    assert torch.allclose(show(codec, part), warm, atol=1e-5)
+    cold = codec.vae.decode(latent[:, :, 3:])[:, :, -4:].clamp(-1, 1)
+    assert not torch.allclose(show(codec, part)[:, :, -4:], cold, atol=1e-4)
+
+
+# --------------------------------------------------------------------------------------------------- before and between
+
+
+@pytest.mark.parametrize("length", [1, 3, 5, 12, 20])
+@pytest.mark.parametrize("count", [1, 2, 5, 8])
+def test_before(codec, smooth_clip, length, count):
+    head = smooth_clip(length, 24, 32)[None][:, :, : head_frames(codec.geometry)]
+    part = before(codec, head, count, 8.0)
+    assert show(codec, part).shape == (1, 3, count, 24, 32)
+    known = min(3, -(-length // 4))
+    invented = 1 + -(-(count - 1) // 4)
+    assert kept_frames(part) == [False] * invented + [True] * known
+    assert part.first + part.count == 1 + 4 * (invented - 1), "the new frames end where the input begins"
+    cells = codec.encode(torch.cat([head[:, :, :1], head[:, :, : 4 * known]], dim=2))[:, :, 1:]
+    assert torch.equal(part.canvas.latent[:, :, invented:], cells)
+
+
+@pytest.mark.parametrize("length", [1, 3, 20])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 8, 10])
+def test_between(codec, smooth_clip, length, count):
+    a, b = smooth_clip(length, 24, 32)[None], smooth_clip(length, 24, 32, seed=1)[None]
+    part = between(codec, a, b, count, 8.0)
+    assert show(codec, part).shape == (1, 3, count, 24, 32)
+    kept = kept_frames(part)
+    start, end = kept.index(False), len(kept) - kept[::-1].index(False)
+    assert all(kept[:start]) and not any(kept[start:end]) and all(kept[end:]) and end < len(kept)
+    assert part.first == 1 + 4 * (start - 1)
+    shared = 1 + 4 * (end - 1) - part.first - count  # of the second input, in cells with new frames
+    assert 0 <= shared < 4 and (count + shared) % 4 == 0
+    if length == 20:
+        lead = b[:, :, max(0, shared - 1)][:, :, None]
+        cells = codec.encode(torch.cat([lead, b[:, :, shared : shared + 12]], dim=2))[:, :, 1:]
+        assert torch.equal(part.canvas.latent[:, :, end:], cells)
+
+
+def test_morph(codec, smooth_clip):
+    a, b = smooth_clip(12, 24, 32)[None], smooth_clip(12, 24, 32, seed=1)[None]
+    part, last = morph(codec, a, b, 8.0)
+    assert (part.first, part.count, last) == (1, 8, 3) and show(codec, part).shape[2] == 8
+    latent = fill(part.canvas)
+    assert torch.equal(latent[:, :, 0], codec.encode(a)[:, :, 0])
+    assert torch.equal(latent[:, :, -1], codec.encode(b)[:, :, -1])
+
+
+# ---------------------------------------------------------------------------------------------------------------- film
+
+
+def test_no_frame_is_doubled_or_lost(codec, tmp_path, smooth_clip):
+    path = tmp_path / "in.mp4"
+    with VideoWriter(path, 32, 24) as writer:
+        writer.write(smooth_clip(11, 24, 32))
+    original = torch.stack(list(read_frames(path)), dim=1)[None]
+    clip = Clip(path)
+    head, tail, count = clip.ends(head_frames(codec.geometry), tail_frames(codec.geometry))
+    assert count == 11 and torch.equal(head, original[:, :, :15]) and torch.equal(tail, original[:, :, -9:])
+    first, second = before(codec, head, 5, 8.0), after(codec, tail, 6, 8.0)
+    film = Film([first, Shot(clip, 0, count), second], 32, 24, 8.0)
+    assert film.frames == 22 and film.parts == [first, second]
+
+    def decode(part):
+        return codec.frames(fill(part.canvas), part.canvas.grid)
+
+    shown = torch.cat(list(film.show(decode)), dim=2)
+    assert shown.shape[2] == 22
+    assert torch.equal(shown[:, :, 5:16], original), "originals never pass through the codec"
+    assert torch.equal(shown[:, :, :5], show(codec, first)) and torch.equal(shown[:, :, 16:], show(codec, second))
+
+
+def test_a_cut_takes_exactly_its_frames():
+    stream = torch.arange(13.0).view(1, 1, 13, 1, 1).split([1, 4, 4, 4], dim=2)
+    for first in range(13):
+        for count in range(1, 14 - first):
+            frames = torch.cat(list(cut(iter(stream), first, count)), dim=2).flatten().tolist()
+            assert frames == list(range(first, first + count))
+
+
+# ---------------------------------------------------------------------------------------------------------------- clip
+
+
+@pytest.mark.parametrize(
+    "have, want, frames, shows",
+    [
+        (8, 8, 5, [0, 1, 2, 3, 4]),
+        (24, 8, 7, [0, 3, 6]),
+        (8, 12, 4, [0, 0, 1, 2, 2, 3]),
+        (8, 24, 2, [0, 0, 0, 1, 1, 1]),
+        (30, 8, 9, [0, 3, 7]),
+    ],
+)
+def test_another_frame_rate(tmp_path, have, want, frames, shows):
+    path = tmp_path / "in.mp4"
+    with VideoWriter(path, 32, 24, have) as writer:
+        for i in range(frames):
+            writer.write(torch.full((3, 24, 32), i / frames))
+    clip = Clip(path, fps=want)
+    seen = [round((float(frame.mean())) * frames) for frame in clip.frames()]
+    assert seen == shows
+    assert clip.ends(2, 2)[2] == len(shows)
+    assert bool(clip.changes) == (have != want)
+
+
+def test_another_size_and_what_is_said_of_it(tmp_path, smooth_clip):
+    path = tmp_path / "in.mp4"
+    with VideoWriter(path, 51, 37) as writer:
+        writer.write(smooth_clip(3, 37, 51))
+    assert Clip(path).changes == [] and next(Clip(path).frames()).shape == (3, 37, 51)
+    clip = Clip(path, 32, 32)
+    assert next(clip.frames()).shape == (3, 32, 32)
+    assert clip.changes == ["in.mp4 is scaled, and cut at the edges, from 51x37 to 32x32."]
+
+
+def test_a_clip_is_encoded_as_a_stream(codec, tmp_path, smooth_clip):
+    path = tmp_path / "in.mp4"
+    with VideoWriter(path, 33, 25) as writer:
+        writer.write(smooth_clip(18, 25, 33))
+    latent, count = Clip(path).encode(codec)
+    assert count == 18 and torch.allclose(latent, codec.encode(Clip(path).whole()), atol=1e-5)
+
+
+def test_inputs_are_made_alike(tmp_path, smooth_clip):
+    for name, size, fps in (("a.mp4", (24, 32), 8), ("b.mp4", (30, 40), 12), ("c.png", (16, 16), 8)):
+        with VideoWriter(tmp_path / name, size[1], size[0], fps) as writer:
+            writer.write(smooth_clip(1 if name == "c.png" else 5, *size))
+    a, b, c = alike([tmp_path / n for n in ("a.mp4", "b.mp4", "c.png")], None, None, None)
+    assert {(clip.width, clip.height, clip.fps) for clip in (a, b, c)} == {(32, 24, 8.0)}
+    c, a = alike([tmp_path / n for n in ("c.png", "a.mp4")], None, None, None)
+    assert (c.width, c.fps, c.ends(3, 3)[2]) == (32, 8.0, 1)
+    with pytest.raises(UserError, match="no frame rate"):
+        alike([tmp_path / "c.png"], None, None, None)
+
+
+@pytest.mark.parametrize("make", [after, before])
+def test_what_is_refused(codec, smooth_clip, make):
+    video = smooth_clip(5, 24, 32)[None]
+    with pytest.raises(UserError, match="At least one new frame"):
+        make(codec, video, 0, 8.0)
+    with pytest.raises(UserError, match="60 seconds"):
+        make(codec, video, 1000, 8.0)
+    with pytest.raises(UserError, match="32x24 and 24x24"):
+        between(codec, video, smooth_clip(5, 24, 24)[None], 4, 8.0)
+    with pytest.raises(UserError, match="same length"):
+        morph(codec, video, smooth_clip(9, 24, 32)[None], 8.0)
