@@ -91,7 +91,11 @@ class Client:
     # -- HTTP ---------------------------------------------------------------------------------------------------
 
     def get(self, path: str):
-        return self._request("GET", path).json()
+        answer = self._request("GET", path)
+        try:
+            return answer.json()
+        except requests.JSONDecodeError as error:
+            raise UserError(f"What answers at {self.url} is not a ComfyUI: name the address of one.") from error
 
     def post(self, path: str, body: dict) -> dict:
         answer = self._request("POST", path, json=body)

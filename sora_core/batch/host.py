@@ -92,6 +92,20 @@ def find_hosts() -> list[Host]:
     return found
 
 
+def own_python(host: Host) -> Path:
+    """The interpreter for a host on a machine that was set up by hand: `COMFYUI_PYTHON`, else the one that the host
+    brings along, else the one that runs this.
+
+    Raises:
+        HostError: that one lacks what ComfyUI needs.
+    """
+    given = os.environ.get("COMFYUI_PYTHON")
+    python = Path(given).expanduser() if given else host.python or Path(sys.executable)
+    if not works(python):
+        raise HostError(f"{python} has no torch and aiohttp for {host.path}: set COMFYUI_PYTHON to a Python that has.")
+    return python
+
+
 def is_host(folder: Path) -> bool:
     return (folder / "main.py").is_file() and (folder / "comfy").is_dir() and (folder / "requirements.txt").is_file()
 

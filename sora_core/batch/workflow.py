@@ -8,6 +8,7 @@ vanish into the links, a subgraph's nodes take its place under the id "outer:inn
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ def read(path: str | Path) -> dict:
         UserError: there is no such file, or it holds something else.
     """
     try:
-        workflow = json.loads(Path(path).read_text(encoding="utf-8"))
+        workflow = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_no_number)
     except OSError as error:
         raise UserError(f"The workflow {path} cannot be read: {(error.strerror or str(error)).lower()}.") from error
     except ValueError as error:  # of JSON and of UTF-8
@@ -38,6 +39,10 @@ def read(path: str | Path) -> dict:
     if not (is_saved(workflow) or is_api(workflow)):
         raise UserError(f"{path} is not a workflow: save one in ComfyUI with Save or Export (API).")
     return workflow
+
+
+def _no_number(name: str):
+    raise ValueError(f"it holds {name}")
 
 
 def is_saved(workflow) -> bool:
@@ -264,18 +269,21 @@ def _inputs_with_branches(info: dict, given: dict) -> dict[str, str | list]:
 
 def _converted(name: str, kind: str | list, value):
     """`value` as the type that the host declares; only text needs it."""
+    wanted = {"INT": "a whole number", "FLOAT": "a number", "BOOLEAN": "true or false"}
+    wanted = wanted.get(kind, "text") if isinstance(kind, str) else "one of its options"
     try:
-        if kind == "INT" and not isinstance(value, (bool, list)):
-            if isinstance(value, float) and not value.is_integer():
+        if isinstance(value, (list, dict)) or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError
+        if kind == "INT":
+            if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
                 raise ValueError
             return int(value)
-        if kind == "FLOAT" and not isinstance(value, (bool, list)):
+        if kind == "FLOAT":
+            if isinstance(value, bool) or not math.isfinite(float(value)):
+                raise ValueError
             return float(value)
         if kind == "BOOLEAN" and not isinstance(value, bool):
             return {"true": True, "1": True, "false": False, "0": False}[str(value).strip().lower()]
-    except (ValueError, KeyError, TypeError, OverflowError):
-        wanted = {"INT": "a whole number", "FLOAT": "a number", "BOOLEAN": "true or false"}[kind]
+    except (ValueError, KeyError, TypeError):
         raise UserError(f"{name} takes {wanted}, not {str(value)[:40]!r}.") from None
-    if kind == "STRING" and not isinstance(value, (str, list)):
-        return str(value)
-    return value
+    return str(value) if kind == "STRING" else value

@@ -11,14 +11,14 @@ import signal
 import sys
 
 from ..errors import UserError
-from . import make, other
+from . import batch, make, other
 from .options import Commands, Parser
 
 
 def parser() -> Parser:
     top = Parser(prog="sora", description="A sentence becomes a video. Each command has its own --help.")
     commands = Commands(top, "command")
-    for part in (make, other):
+    for part in (make, other, batch):
         part.register(commands)
     return top
 
@@ -34,8 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"sora: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("sora: interrupted; nothing half done was left.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"sora: {stop or 'interrupted; nothing half done was left.'}", file=sys.stderr)
         return 130
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "memory" not in str(error):  # torch says it in a RuntimeError

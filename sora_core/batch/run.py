@@ -1,0 +1,254 @@
+"""The jobs of a table on one running host: queued, followed, tried again, fetched, recorded, and resumed.
+
+Nothing is done twice because a job's id is chosen here and recorded before the host hears of it: after a crash, a lost
+answer or a lost connection the host is asked whether it has got that job.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import suppress
+from datetime import datetime, timezone
+from pathlib import PurePosixPath
+
+import fsspec
+
+from ..errors import UserError
+from . import workflow as workflows
+from .client import Client, HostGone, Refused, WorkflowError, ended, files_of
+from .store import DONE, FAILED, QUEUED, Record, Store
+from .table import UNSAFE, Row
+
+LOOK = 10.0  # seconds after which the host is asked about a job of which nothing was heard
+LONGEST_PAUSE = 30.0  # seconds between two attempts, at most
+
+
+class Stopped(Exception):
+    """The run was told to end."""
+
+
+class Worker:
+    """Does rows on one host; several threads may share one.
+
+    Args:
+        workflow: in either format.
+        retries: how often a job that failed is tried again.
+        patience: seconds for which a host that does not answer is waited for.
+    """
+
+    def __init__(self, client: Client, store: Store, workflow: dict, *, retries: int = 2, patience: float = 60.0):
+        self.client, self.store, self.retries, self.patience = client, store, retries, patience
+        try:
+            self.info = client.object_info()
+        except WorkflowError as error:  # no such page
+            raise UserError(f"What answers at {client.url} is not a ComfyUI: name the address of one.") from error
+        self.api = workflows.to_api(workflow, self.info)
+        self.extra = {"workflow": workflow} if workflows.is_saved(workflow) else None
+        self.stop = threading.Event()
+        self.watchers: list[Callable[[str, dict], None]] = []
+        self._ends: dict[str, threading.Event] = {}
+        self._hears = threading.Event()
+        threading.Thread(target=self._listen, daemon=True).start()
+        self._hears.wait(LOOK)  # else the ends of the first jobs might be missed
+
+    def check(self, rows: list[Row]) -> None:
+        """Whether every row can be set.
+
+        Raises:
+            UserError: an unknown node or input, a value of another kind, a file to upload that is not there.
+        """
+        for row in rows:
+            try:
+                self._set(row, row.uploads)
+            except UserError as error:
+                raise UserError(f"Row {row.number}: {error}") from error
+            for file in row.uploads.values():
+                with opened(file, row):
+                    pass
+
+    def run(self, row: Row, record: Record | None = None) -> Record:
+        """Do a row, or take up where its `record` says that an earlier run stopped.
+
+        Returns its new record, which is in the manifest; a job that fails for good is recorded as failed.
+
+        Raises:
+            HostGone: the host did not come back.
+            UserError: the results cannot be written.
+            Stopped: the run was told to end.
+        """
+        if record is None or record.state != QUEUED:
+            record = Record(row.number, row.digest, row.settings | row.uploads)
+        failures, silent_since, pause = 0, None, 1.0
+        while True:
+            try:
+                return self._attempt(row, record)
+            except HostGone:
+                silent_since = silent_since or time.monotonic()
+                if time.monotonic() - silent_since > self.patience:
+                    raise
+                self._sleep(min(pause, self.patience))
+                self.client.revive()
+            except WorkflowError as error:
+                failures, silent_since, record.prompt_id = failures + 1, None, None
+                if isinstance(error, Refused) or failures > self.retries:
+                    record.state, record.error = FAILED, str(error)
+                    self.store.keep(record)
+                    return record
+                self._sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _attempt(self, row: Row, record: Record) -> Record:
+        if record.prompt_id is None or not self.client.knows(record.prompt_id):
+            api = self._set(row, self._upload(row))
+            record.prompt_id, record.host = str(uuid.uuid4()), self.client.url
+            record.seed, record.time = seed_of(api), datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+            self._ends[record.prompt_id] = threading.Event()
+            self.store.keep(record)
+            self.client.queue(api, record.prompt_id, self.extra)
+        else:
+            self._ends.setdefault(record.prompt_id, threading.Event())
+        try:
+            outputs = self._outputs(record.prompt_id)
+        finally:
+            self._ends.pop(record.prompt_id, None)
+        record.files = list(self._fetch(row, outputs))
+        queued = datetime.fromisoformat(record.time)
+        record.seconds = round((datetime.now(timezone.utc) - queued).total_seconds(), 3)
+        record.state, record.error = DONE, None
+        self.store.keep(record)
+        return record
+
+    def _outputs(self, prompt_id: str) -> dict[str, dict]:
+        """Wait for the end of a job: the websocket says when to look, the host's history says what came out."""
+        end = self._ends[prompt_id]
+        while True:
+            outputs = self.client.outcome(prompt_id)
+            if outputs is not None:
+                return outputs
+            if not self.client.knows(prompt_id):
+                raise WorkflowError("The host has lost the job: it was restarted, or its queue was cleared.")
+            for _ in range(round(LOOK * 4)):
+                if end.wait(0.25) or self.stop.is_set():
+                    break
+            if self.stop.is_set():
+                with suppress(HostGone, WorkflowError):
+                    self.client.withdraw(prompt_id)  # what runs already is found by the next run
+                raise Stopped
+            end.clear()
+
+    def _fetch(self, row: Row, outputs: dict) -> Iterator[dict]:
+        items = [item for item in files_of(outputs) if item.get("type", "output") == "output"]
+        if not items:
+            raise Refused("The workflow saves no file: give it a node such as SaveVideo or SaveImage.")
+        for number, item in enumerate(items, 1):
+            ending = UNSAFE.sub("", PurePosixPath(item["filename"]).suffix)
+            name = f"{row.name}{f'-{number}' if len(items) > 1 else ''}{ending}"
+            with self.store.writing(name) as file:
+                digest, size = self.client.download(item, file)
+            yield {"file": name, "sha256": digest, "bytes": size}
+
+    def _set(self, row: Row, uploaded: dict[str, str]) -> dict:
+        api = copy.deepcopy(self.api)
+        for name, value in (row.settings | uploaded).items():
+            workflows.set_input(api, self.info, name, value)
+        return api
+
+    def _upload(self, row: Row) -> dict[str, str]:
+        """Files are named by their content: two rows never overwrite each other's."""
+        names = {}
+        for key, path in row.uploads.items():
+            with opened(path, row) as file:
+                digest = hashlib.sha256()
+                while block := file.read(1 << 20):
+                    digest.update(block)
+                file.seek(0)
+                name = f"{digest.hexdigest()[:24]}{UNSAFE.sub('', PurePosixPath(path).suffix)}"
+                names[key] = self.client.upload(file, name)
+        return names
+
+    def _listen(self) -> None:
+        """Pass on what the host says, for as long as there is one; without it jobs are found by asking."""
+        pause = 1.0
+        while not self.stop.is_set():
+            try:
+                for kind, data in self.client.events():
+                    pause = 1.0
+                    self._hears.set()
+                    if ended(kind, data) and data["prompt_id"] in self._ends:
+                        self._ends[data["prompt_id"]].set()
+                    for watcher in self.watchers:
+                        watcher(kind, data)
+                    if self.stop.is_set():
+                        return
+            except HostGone:
+                self.stop.wait(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _sleep(self, seconds: float) -> None:
+        if self.stop.wait(seconds):
+            raise Stopped
+
+
+def remaining(rows: list[Row], store: Store) -> list[tuple[Row, Record | None]]:
+    """The rows that have no result yet, with what is known about them. Failed ones are among them.
+
+    Raises:
+        UserError: the folder holds the results of other jobs.
+    """
+    records, left = store.records(), []
+    for row in rows:
+        record = records.get(row.number)
+        if record is not None and record.digest != row.digest:
+            raise UserError(
+                f"Row {row.number} in {store.location} was made from another workflow, table or --set: "
+                f"name another folder with --out, or remove its manifest/{row.number:05d}.json."
+            )
+        if record is None or record.state != DONE or not all(store.exists(file["file"]) for file in record.files):
+            left.append((row, record))
+    return left
+
+
+def on_host(
+    worker: Worker, left: list[tuple[Row, Record | None]], waiting: int, tell: Callable[[Record], None]
+) -> None:
+    """Do rows on one host, at most `waiting` of them in its queue at a time; `tell` gets each record.
+
+    Raises:
+        UserError: the host went away for good, or the results cannot be written; all that was queued and not started
+            is withdrawn.
+        KeyboardInterrupt: likewise.
+    """
+    pool = ThreadPoolExecutor(waiting)
+    pending = {pool.submit(worker.run, row, record) for row, record in left}
+    try:
+        while pending:
+            done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in done:
+                tell(future.result())
+    finally:
+        worker.stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def seed_of(api: dict) -> int | list[int] | None:
+    """What a workflow in API format draws its random numbers from."""
+    values = [
+        value
+        for node in api.values()
+        for name, value in node["inputs"].items()
+        if name in ("seed", "noise_seed") and isinstance(value, int)
+    ]
+    return values[0] if len(values) == 1 else values or None
+
+
+def opened(path: str, row: Row):
+    try:
+        return fsspec.open(path, "rb").open()
+    except (OSError, ValueError, ImportError) as error:
+        raise UserError(f"Row {row.number}: {path} cannot be read, so it cannot be uploaded.") from error

@@ -1,0 +1,133 @@
+"""Where results and their records go: a folder or any location that fsspec knows (s3://, gs://, ...).
+
+A record is a file of its own, `manifest/00001.json`: it appears whole or not at all everywhere, which a line in a
+growing file does not on an object store, and many machines write records without hindering each other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from ..errors import UserError
+from ..files import check_writable, replacing
+
+QUEUED, DONE, FAILED = "queued", "done", "failed"
+
+
+@dataclass
+class Record:
+    """What became of a row; one file of the manifest."""
+
+    row: int
+    digest: str  # of the job, see `table.Row`
+    settings: dict
+    state: str = QUEUED  # also where the program stopped meanwhile: then the host is asked for `prompt_id`
+    host: str | None = None
+    prompt_id: str | None = None
+    seed: int | list[int] | None = None
+    files: list[dict] = field(default_factory=list)  # {"file", "sha256", "bytes"}
+    time: str | None = None  # when it was queued last, ISO 8601 in UTC
+    seconds: float | None = None  # from then until its results were here
+    error: str | None = None
+
+
+class Store:
+    """The output folder of one run.
+
+    Args:
+        location: a folder, or a URL of fsspec.
+
+    Raises:
+        UserError: from every method, when the place cannot be read or written.
+    """
+
+    def __init__(self, location: str):
+        self.location = location
+        try:
+            self.fs, self.root = fsspec.core.url_to_fs(location)
+        except (ValueError, ImportError) as error:  # an unknown protocol, or one whose package is missing
+            raise UserError(f"{location} cannot be used: {str(error).rstrip('.')}.") from error
+        self.local = isinstance(self.fs, LocalFileSystem)
+
+    def check(self) -> None:
+        """Make sure, before long work, that something can be written."""
+        if self.local:
+            check_writable(self._path(_name(0)))
+        else:
+            with self._explained():
+                self.fs.makedirs(f"{self.root}/manifest", exist_ok=True)
+
+    def records(self) -> dict[int, Record]:
+        """Row -> its record, of every row that has one."""
+        with self._explained():
+            self.fs.invalidate_cache()
+            folder = self._path("manifest")
+            names = self.fs.ls(folder, detail=False) if self.fs.exists(folder) else []
+            names = [name for name in names if name.endswith(".json")]
+            texts = self.fs.cat(names) if names else {}
+        records = [_record(name, text) for name, text in texts.items()]
+        return {record.row: record for record in records}
+
+    def record(self, row: int) -> Record | None:
+        """The record of a row, if it has one."""
+        path = self._path(_name(row))
+        with self._explained():
+            text = self.fs.cat_file(path) if self.fs.exists(path) else None
+        return None if text is None else _record(path, text)
+
+    def keep(self, record: Record) -> None:
+        text = json.dumps(asdict(record), ensure_ascii=False, indent=1, default=str)
+        with self.writing(_name(record.row)) as file:
+            file.write(text.encode())
+
+    def exists(self, name: str) -> bool:
+        with self._explained():
+            return self.fs.exists(self._path(name))
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[BinaryIO]:
+        """A file that appears under `name` when the block succeeds, and not at all otherwise."""
+        if self.local:
+            with replacing(self._path(name)) as part, part.open("wb") as file:
+                yield file
+            return
+        with self._explained():
+            self.fs.makedirs(self.fs._parent(self._path(name)), exist_ok=True)
+            file = self.fs.open(self._path(name), "wb", autocommit=False)
+            try:
+                yield file
+                file.close()
+            except BaseException:
+                with suppress(Exception):  # the error that is under way says more
+                    file.discard()
+                raise
+            file.commit()
+
+    def _path(self, name: str) -> str:
+        return str(Path(self.root) / name) if self.local else f"{self.root}/{name}"
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:  # what fsspec's file systems raise
+            raise UserError(f"{self.location} cannot be reached: {str(error).splitlines()[0]}.") from error
+
+
+def _name(row: int) -> str:
+    return f"manifest/{row:05d}.json"
+
+
+def _record(path: str, text: bytes) -> Record:
+    try:
+        return Record(**json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is not a record of a row: move it away.") from error

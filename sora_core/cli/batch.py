@@ -1,0 +1,113 @@
+"""`sora batch`: the rows of a table through a workflow, on a running ComfyUI or on a Ray cluster."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from ..errors import UserError
+from .options import Commands, positive, result, whole
+
+HOST = "http://127.0.0.1:8188"
+
+
+def register(commands: Commands) -> None:
+    batch = commands.add("batch", run_batch, "the rows of a table through a workflow, on running ComfyUI hosts")
+    batch.add_argument("workflow", type=Path, help="JSON as ComfyUI saves it, or in API format")
+    batch.add_argument("--table", type=Path, required=True, metavar="FILE", help="csv, jsonl or parquet; a job per row")
+    batch.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NODE.INPUT=VALUE",
+        help="NODE is an id, a title or a class; {column} in VALUE is the row's cell, {row} its number",
+    )
+    batch.add_argument(
+        "--upload", action="append", default=[], metavar="NODE.INPUT=FILE", help="send a file to the host and set it"
+    )
+    batch.add_argument("--out", required=True, metavar="DIR|URL", help="folder, or s3://..., gs://... (fsspec)")
+    batch.add_argument("--name", default="{row:05d}", metavar="PATTERN", help="of the results (default {row:05d})")
+    batch.add_argument(
+        "--host", action="append", default=[], metavar="URL", help=f"default {HOST}; several only with --ray"
+    )
+    batch.add_argument("--waiting", type=whole, default=4, metavar="N", help="jobs in the queue at a time (default 4)")
+    batch.add_argument("--retries", type=count, default=2, metavar="N", help="of a job that failed (default 2)")
+    batch.add_argument(
+        "--patience", type=positive, default=60.0, metavar="S", help="seconds to wait for a silent host (default 60)"
+    )
+    batch.add_argument("--ray", metavar="ADDRESS", help="a Ray cluster: its address, auto, or local for this machine")
+    batch.add_argument("--actors", type=whole, metavar="N", help="with --ray: hosts to start (default one per GPU)")
+
+
+def count(text: str) -> int:
+    return whole(text) if text.strip() != "0" else 0
+
+
+def run_batch(asked) -> dict:
+    try:
+        from ..batch import run, table, workflow
+        from ..batch.store import FAILED, Store
+    except ImportError as error:
+        raise UserError(f"sora batch needs {error.name}: pip install 'sora-canvas[batch]'.") from error
+    from tqdm import tqdm
+
+    start = time.monotonic()
+    if not asked.ray and (len(asked.host) > 1 or asked.actors):
+        raise UserError("Several hosts, or --actors, need a Ray cluster: add --ray local, auto or its address.")
+    graph = workflow.read(asked.workflow)
+    rows = table.jobs(
+        table.read(asked.table), graph, table.assignments(asked.set), table.assignments(asked.upload), asked.name
+    )
+    store = Store(asked.out)
+    store.check()
+    left = run.remaining(rows, store)
+    failed, done = [], len(rows) - len(left)
+
+    with tqdm(total=len(rows), initial=done, desc="batch", unit="row", file=sys.stderr) as bar:
+
+        def tell(record) -> None:
+            if record.state == FAILED:
+                failed.append(record)
+                bar.write(f"row {record.row}: {record.error}", file=sys.stderr)
+            bar.update()
+
+        try:
+            if left:
+                (on_cluster if asked.ray else on_host)(asked, graph, store, left, bar, tell)
+        except KeyboardInterrupt:
+            said = f"interrupted; {bar.n} of {len(rows)} rows are done, the same command goes on."
+            raise KeyboardInterrupt(said) from None
+    print(f"{len(rows) - len(failed)} of {len(rows)} rows in {asked.out}")
+    if failed:
+        one = f"{len(failed)} of {len(rows)} rows failed" if len(failed) > 1 else f"1 of {len(rows)} rows failed"
+        said = failed[0].error.rstrip(".")
+        raise UserError(f"{one} (row {failed[0].row}: {said}); the same command tries them again.")
+    return result(asked.out, None, None, None, None, None, start) | {"rows": len(rows), "new": len(left)}
+
+
+def on_host(asked, graph, store, left, bar, tell) -> None:
+    from ..batch import run
+    from ..batch.client import Client
+
+    client = Client(asked.host[0] if asked.host else HOST)
+    worker = run.Worker(client, store, graph, retries=asked.retries, patience=asked.patience)
+    worker.check([row for row, _ in left])
+
+    def show(kind: str, data: dict) -> None:
+        if kind == "progress":
+            bar.set_postfix_str(f"step {data['value']}/{data['max']}")
+
+    worker.watchers.append(show)
+    run.on_host(worker, left, asked.waiting, tell)
+
+
+def on_cluster(asked, graph, store, left, bar, tell) -> None:
+    try:
+        from ..batch import cluster
+    except ImportError as error:
+        raise UserError("--ray needs Ray: pip install 'sora-canvas[cluster]'.") from error
+    options = {"retries": asked.retries, "patience": asked.patience}
+    with cluster.joined(asked.ray):
+        rows = [row for row, _ in left]
+        cluster.on_cluster(rows, store, graph, options, tell, urls=asked.host, actors=asked.actors)
