@@ -3,7 +3,8 @@
 Flow matching on the latents of a frozen compression network, with the levels of every pattern of the canvas
 (`levels.training_levels`). The loss is that of the velocity (`flow.loss_weight`). Beside it, the summary of each
 caption must tell the facts that the caption states: binding colours to shapes to motions is then learnt from every
-sentence, which is much cheaper than from pictures alone.
+sentence, which is much cheaper than from pictures alone. And half-way through its blocks every token of a world must
+tell what stands in its place (`worlds.presence`), so that the blocks before it learn to place what the words name.
 """
 
 import json
@@ -27,6 +28,7 @@ from ..text import TextConfig, TextEncoder, Tokenizer
 from ..video import contact_sheet
 from ..worlds.attributes import ATTRIBUTES
 from ..worlds.caption import caption, caption_with_targets
+from ..worlds.presence import PRESENCE, presence
 from ..worlds.render import render
 from ..worlds.scene import sample_scene
 from .data import Clip, Clips, Reader, area, padded
@@ -81,7 +83,8 @@ class DiTTaskConfig:
     vae: str = "bundled"  # the checkpoint whose latents are learnt
     fps: float = 8.0
     empty_caption: float = 0.1  # share of clips without words, for guidance
-    facts: float = 0.5  # weight of their loss
+    facts: float = 0.5  # weight of the loss of what sentences state
+    places: float = 0.1  # weight of the loss of what stands where
     s_min: float = 0.1  # level below which the weight of the loss stops growing
 
     def __post_init__(self):
@@ -104,12 +107,19 @@ class Trainee(nn.Module):
     def __init__(self, dit: DiT, text: TextEncoder):
         super().__init__()
         self.dit, self.text = dit, text
-        self.facts = nn.Linear(text.config.width, len(ATTRIBUTES))  # stays behind when training ends
+        self.facts = nn.Linear(text.config.width, len(ATTRIBUTES))  # this and the next stay behind when training ends
+        self.places = nn.Linear(dit.config.width, len(PRESENCE))
+        self.half_way: Tensor | None = None  # tokens (N, width) after the first half of the blocks, of the last call
+        dit.blocks[(len(dit.blocks) - 1) // 2].register_forward_hook(self._keep)
         self.adamw_only = (
             *(f"dit.{name}" for name in dit.adamw_only),
             *(f"text.{name}" for name in text.adamw_only),
             "facts",
+            "places",
         )
+
+    def _keep(self, block, inputs, x: Tensor) -> None:
+        self.half_way = x.flatten(0, 1)
 
 
 @dataclass
@@ -123,6 +133,7 @@ class Group:
     area: Tensor  # (t, h, w), 1 where a cell holds a pixel of the clip and not only padding
     count: int  # clips of this group in all processes that share it
     start: int = 0  # of this process's
+    places: Tensor | None = None  # (tokens of all clips, PRESENCE), of worlds
 
 
 @dataclass
@@ -160,7 +171,8 @@ class DiTTask:
         self.module = Trainee(DiT(model, attention=attention, device=device).initialize(), encoder.initialize()).to(
             device
         )
-        self.module.facts.requires_grad_(self.shared)  # files come without facts
+        for head in (self.module.facts, self.module.places):
+            head.requires_grad_(self.shared)  # files come without facts
         self.blocks = self.module.dit.blocks
 
     @torch.no_grad()
@@ -243,7 +255,10 @@ class DiTTask:
             video = torch.empty(0, 3, part.frames, part.height, part.width, device=self.device)
             if scenes[ours]:
                 video = render(scenes[ours], part.frames, part.height, part.width, d.fps, device=self.device)
-            pack.groups.append(self._group(video, levels[ours], captions[ours], d.fps, part.clips, ours.start))
+            group = self._group(video, levels[ours], captions[ours], d.fps, part.clips, ours.start)
+            if scenes[ours]:
+                group.places = self._places(scenes[ours], part)
+            pack.groups.append(group)
         told = ranks.share(mix.sentences)
         for number in range(mix.sentences):
             image = bool(rng.random() < 0.3)
@@ -293,6 +308,14 @@ class DiTTask:
                 latent = self._encode(padded(video, self.geometry)).float()
         return Group(latent, levels.to(self.device), captions, fps, inside, count, start)
 
+    def _places(self, scenes: list, part: Part) -> Tensor:
+        """What stands in the place of every token, in the order of the tokens."""
+        strides, patch = (self.geometry.t_stride, self.geometry.s_stride), self.geometry.patch
+        facts = presence(scenes, part.frames, part.height, part.width, *strides, self.device).movedim(-1, 1)
+        short = [-n % q for n, q in zip(facts.shape[2:], patch, strict=True)]
+        facts = F.pad(facts, (0, short[2], 0, short[1], 0, short[0]), mode="replicate")
+        return F.avg_pool3d(facts, patch).movedim(1, -1).flatten(0, 3)
+
     def _encode(self, video: Tensor) -> Tensor:
         if video.shape[2] <= PIECE + 1:
             return self.vae.encode(video)
@@ -327,15 +350,19 @@ class DiTTask:
         metrics |= {"flow": float(flow.detach()), "tokens": tokens}
         if batch.packed is not None:
             metrics["packed"] = batch.packed
-        if not batch.sentences:
+        if not self.shared:
             return flow, metrics
+        true = torch.cat([group.places for group in ours])
+        entropy = F.binary_cross_entropy_with_logits(module.places(module.half_way).float(), true, reduction="none")
+        places = entropy.sum() / total(torch.tensor(float(len(true)), device=true.device)) * world_size()
         summaries, _ = module.text.encode_texts(batch.sentences)
         logits = module.facts(summaries[:, 0]).float()
         entropy = F.binary_cross_entropy_with_logits(logits, batch.facts, reduction="none")
         facts = (entropy * batch.stated).sum() / total(batch.stated.sum()) * world_size()
         right = ((logits > 0) == (batch.facts > 0)) | (batch.stated == 0)
         metrics |= {"facts": float(facts.detach()), "sentences_right": float(right.all(1).float().mean())}
-        return flow + self.data.facts * facts, metrics
+        metrics["places"] = float(places.detach())
+        return flow + self.data.facts * facts + self.data.places * places, metrics
 
     # ------------------------------------------------------------------ what it makes
 

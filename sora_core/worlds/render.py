@@ -47,6 +47,22 @@ def render(scenes: list[Scene], frames: int, height: int, width: int, fps: float
     return video.clamp_(0, 1).mul_(2).sub_(1)
 
 
+def coverage(scenes: list[Scene], frames: int, height: int, width: int, cell: int, device="cpu") -> torch.Tensor:
+    """How much of each cell of `cell` pixels a side each thing covers, (B, 2, T, ceil(H/cell), ceil(W/cell)) in 0..1.
+
+    Things count as discs, also where a wall hides them. The second of a scene with one thing covers nothing.
+    """
+    x, y, size, *_ = _paths(scenes, frames, height, width, device)
+    rows = (torch.arange(-(-height // cell), device=device) + 0.5)[:, None]
+    columns = torch.arange(-(-width // cell), device=device) + 0.5
+    across = columns - (x * width / cell)[..., None, None]
+    along = rows - (y * height / cell)[..., None, None]
+    radius = (size * min(height, width) / cell / 2)[..., None, None]
+    covered = (0.5 + radius - torch.hypot(across, along)).clamp(0, 1)
+    present = torch.tensor([[slot < len(scene.things) for slot in range(2)] for scene in scenes], device=device)
+    return covered * present[:, :, None, None, None]
+
+
 # --------------------------------------------------------------------------------------------------------------------
 # Paths
 
