@@ -1,7 +1,6 @@
 """Sample: the canvas is filled, every patch from its own noise level."""
 
 import comfy.model_management
-import torch
 from comfy_api.latest import io
 
 from ..sora_core import flow, sampler
@@ -79,28 +78,58 @@ class SoraSampler(io.ComfyNode):
                     step=0.05,
                     tooltip="Brings the contrast back that a high cfg adds.",
                 ),
+                io.Int.Input(
+                    "resample",
+                    default=0,
+                    min=0,
+                    max=20,
+                    optional=True,
+                    tooltip="For models that know one noise level only (Wan 2.1, HunyuanVideo): steps are taken again "
+                    "this often, so that what is new fits what is kept. Each costs as much as the whole.",
+                    **host.ADVANCED,
+                ),
+                io.Vae.Input(
+                    "vae",
+                    optional=True,
+                    tooltip="Only for image-to-video models of the host (Wan 2.1), which read kept frames on grey.",
+                ),
             ],
             outputs=[io.Latent.Output(display_name="latent")],
         )
 
     @classmethod
     def execute(
-        cls, model, positive, negative, latent, seed, steps, cfg, solver, shift, cfg_from, cfg_to, cfg_rescale
+        cls,
+        model,
+        positive,
+        negative,
+        latent,
+        seed,
+        steps,
+        cfg,
+        solver,
+        shift,
+        cfg_from,
+        cfg_to,
+        cfg_rescale,
+        resample=0,
+        vae=None,
     ) -> io.NodeOutput:
-        size = host.size_of(model)
-        canvas = host.canvas_of(latent, size.geometry)
-        times = flow.schedule(steps, shift or flow.shift_for_tokens(canvas.grid.tokens))
-        guider = host.Guider(model, cfg, (cfg_from, cfg_to), cfg_rescale)
-        guider.set_conds(*(host.with_frame_rate(prompt, canvas.grid.fps) for prompt in (positive, negative)))
-        samples = guider.sample(
-            torch.zeros_like(canvas.latent),  # the engine's noise field makes its own
-            canvas.latent,
-            host.CanvasSampler(canvas, seed, steps, solver, shift or None),
-            times.float(),
-            denoise_mask=canvas.level,
-            callback=host.film_strip_callback(model, steps),
-            disable_pbar=True,
+        canvas = host.canvas_of(latent, host.size_of(model).geometry)
+        samples = host.fill(
+            model,
+            positive,
+            negative,
+            canvas,
             seed=seed,
+            steps=steps,
+            solver=solver,
+            shift=shift or None,
+            cfg=cfg,
+            interval=(cfg_from, cfg_to),
+            rescale=cfg_rescale,
+            resample=resample,
+            vae=vae,
         )
         out = {name: value for name, value in latent.items() if name not in ("noise_mask", "batch_index")}
         return io.NodeOutput(out | {"samples": samples.to(comfy.model_management.intermediate_device())})

@@ -9,28 +9,25 @@ from .codec import HostVAE, rgb_of_latents
 from .geometry import NetworkSize, geometry_of, size_of
 from .latents import canvas_of, canvas_to_latent, grid_of, grid_to_latent
 from .model import make_model
-from .preview import film_strip_callback
-from .sampling import CanvasSampler, Guider, with_frame_rate
-from .schema import schema
+from .sampling import fill
+from .schema import ADVANCED, schema
 from .streaming import decode_stream, encode_stream
 from .text import make_clip
 
 __all__ = [
-    "CanvasSampler",
-    "Guider",
+    "ADVANCED",
     "NetworkSize",
     "canvas_of",
     "canvas_to_latent",
     "decode_stream",
     "encode_stream",
-    "film_strip_callback",
+    "fill",
     "geometry_of",
     "grid_of",
     "grid_to_latent",
     "load",
     "schema",
     "size_of",
-    "with_frame_rate",
 ]
 
 USUAL_TOKENS = 320  # of a clip of the bundled size: the host's samplers take one noise schedule for all sizes

@@ -17,7 +17,6 @@ from torch import Tensor
 from ...sora_core.dit import DiT, DiTConfig
 from ...sora_core.errors import UserError
 from ...sora_core.grid import Geometry
-from .sampling import start_levels
 
 DEFAULT_FPS = 8.0  # of a prompt that says nothing; a conditioning's `frame_rate` (LTXVConditioning sets it) overrides
 
@@ -160,6 +159,19 @@ def latent_format(geometry: Geometry, rgb: tuple[Tensor, Tensor]) -> comfy.laten
     made.temporal_downscale_ratio = geometry.t_stride
     made.latent_rgb_factors, made.latent_rgb_factors_bias = rgb[0].tolist(), rgb[1].tolist()
     return made
+
+
+def start_levels(executor, guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar):
+    """Wraps every sampler of the host: a patch with mask m starts at level m from its content, and ends as new content.
+
+    The host would blend the result with the old content by the mask, and pull it there at every step. Instead, the
+    start is mixed once, x = (1 - m s) latent + m s noise, the host's mask keeps only what has m = 0, and the levels go
+    to the network as a condition: what the engine's sampler does, with any of the host's solvers.
+    """
+    if denoise_mask is not None:
+        noise = latent_image + denoise_mask * (noise - latent_image)
+        denoise_mask = (denoise_mask > 0).to(denoise_mask)
+    return executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
 
 
 def make_model(

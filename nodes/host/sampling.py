@@ -1,36 +1,55 @@
 """The engine's sampler inside the host's guider, so that hooks, wrappers, model management and interruption work."""
 
+from dataclasses import replace
+
 import comfy.model_patcher
 import comfy.samplers
 import torch
+from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ...sora_core import sampler
+from ...sora_core import flow, sampler
 from ...sora_core.canvas import Canvas
+from .conditioning import with_canvas
+from .levels import FRAME, PATCH, Lumped, kind_of, own_level
+from .model import SoraModel
+from .preview import film_strip_callback
 
 
 class CanvasSampler(comfy.samplers.Sampler):
-    """A SAMPLER that fills a canvas with the engine's solvers and noise field."""
+    """A SAMPLER that fills a canvas with the engine's solvers and noise field, with our models or the host's.
 
-    def __init__(self, canvas: Canvas, seed: int, steps: int, solver: str, shift: float | None):
-        self.canvas, self.arguments = canvas, (seed, steps, solver, shift)
+    Args:
+        kind: of the model's levels (`levels.kind_of`).
+        resample: how often steps are taken again (`resample.time_travel`).
+    """
+
+    def __init__(
+        self, canvas: Canvas, kind: str, seed: int, steps: int, solver: str, shift: float | None, resample: int = 0
+    ):
+        self.canvas, self.kind = canvas, kind
+        self.seed, self.steps, self.solver, self.shift, self.resample = seed, steps, solver, shift, resample
 
     def sample(
         self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
     ):
-        """The host's entry; `model_wrap` is the guider: (x, global time (B,)) -> x0, with the mask as a condition."""
-        canvas = self.canvas.to(noise.device)
-        highest = canvas.level.double().max()
-
-        def denoise(x: Tensor, level: Tensor) -> Tensor:
-            # The engine gives each patch's level, mask times global time; the host wants the time and has the mask.
-            time = (level.double().max() / highest).to(x)
-            return model_wrap(x, time.expand(len(x)), **extra_args)
+        """The host's entry; `model_wrap` is the guider: (x, sigma (B,)) -> x0, with the mask as a condition, and
+        `latent_image` the canvas's latent in the model's own scaling."""
+        canvas = Lumped(replace(self.canvas.to(noise.device), latent=latent_image), self.kind)
 
         def report(done: int, steps: int, x: Tensor, x0: Tensor) -> None:
             callback(done - 1, x0, x, steps)
 
-        return sampler.sample(denoise, canvas, *self.arguments, callback=None if callback is None else report)
+        return sampler.sample(
+            canvas.denoiser(lambda x, sigma: model_wrap(x, sigma, **extra_args), self.seed),
+            canvas.moving(),
+            self.seed,
+            self.steps,
+            self.solver,
+            self.shift,
+            callback=None if callback is None else report,
+            resample=self.resample,
+        )
 
 
 class Guider(comfy.samplers.CFGGuider):
@@ -72,19 +91,48 @@ class Guider(comfy.samplers.CFGGuider):
         return super().sample(noise, latent_image, sampler, sigmas, denoise_mask=denoise_mask, **arguments)
 
 
-def start_levels(executor, guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar):
-    """Wraps every sampler of the host: a patch with mask m starts at level m from its content, and ends as new content.
+def fill(
+    model,
+    positive: list,
+    negative: list,
+    canvas: Canvas,
+    *,
+    seed: int,
+    steps: int,
+    solver: str,
+    shift: float | None = None,
+    cfg: float = 1.0,
+    interval: tuple[float, float] = (0.0, 1.0),
+    rescale: float = 0.0,
+    resample: int = 0,
+    vae=None,
+) -> Tensor:
+    """Fill a canvas with a MODEL, ours or one of the host's: (B, C, t, h, w) on the CPU.
 
-    The host would blend the result with the old content by the mask, and pull it there at every step. Instead, the
-    start is mixed once, x = (1 - m s) latent + m s noise, the host's mask keeps only what has m = 0, and the levels go
-    to the network as a condition: what the engine's sampler does, with any of the host's solvers.
+    Args:
+        positive, negative: CONDITIONING.
+        shift: of the schedule; None chooses by the size of the grid.
+        vae: only for models that read kept frames beside the video (`conditioning.with_canvas`).
+        others: as of the engine's sampler.
+
+    Returns:
+        What is kept is bit for bit that of the canvas; the host's scaling of latents there and back is not used for it.
     """
-    if denoise_mask is not None:
-        noise = latent_image + denoise_mask * (noise - latent_image)
-        denoise_mask = (denoise_mask > 0).to(denoise_mask)
-    return executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
-
-
-def with_frame_rate(conditioning: list, fps: float) -> list:
-    """The prompt, told at what frame rate the video is meant, unless it already says so."""
-    return [[text, {"frame_rate": fps} | more] for text, more in conditioning]
+    kind = kind_of(model.model)
+    if kind in (PATCH, FRAME) and not isinstance(model.model, SoraModel):
+        model = model.clone()
+        model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "sora_levels", own_level)
+    guider = Guider(model, cfg, interval, rescale)
+    guider.set_conds(*(with_canvas(model.model, prompt, canvas, vae) for prompt in (positive, negative)))
+    shift = shift or flow.shift_for_tokens(canvas.grid.tokens)
+    samples = guider.sample(
+        torch.zeros_like(canvas.latent),  # the engine's noise field makes its own
+        canvas.latent,
+        CanvasSampler(canvas, kind, seed, steps, solver, shift, resample),
+        flow.schedule(steps, shift).float(),
+        denoise_mask=Lumped(canvas, kind).mask,
+        callback=film_strip_callback(model, steps * (resample + 1)),
+        disable_pbar=True,
+        seed=seed,
+    )
+    return torch.where(canvas.level > 0, samples.to(canvas.latent), canvas.latent)
