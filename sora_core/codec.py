@@ -58,15 +58,28 @@ class Codec:
         return self.vae.encode(video, tile=self.tile(*video.shape[-2:])).float()
 
     @torch.inference_mode()
-    def frames(self, latent: Tensor, grid: Grid) -> Iterator[Tensor]:
+    def frames(self, latent: Tensor | Iterable[Tensor], grid: Grid) -> Iterator[Tensor]:
         """Decode: chunks (B, 3, n, H, W) in [-1, 1], float32 on the CPU, exactly as many frames as the grid has.
+
+        Args:
+            latent: (B, C, t, h, w), or pieces of it in the order of time.
+            grid: a cyclic one is decoded from within: the decoder has gone round the circle for as far as it looks
+                back, so that the last frame leads to the first, in any number of laps.
 
         Raises:
             UserError: the decoder produced values that are not finite.
         """
         tile = self.tile(grid.height, grid.width)
-        latent = latent.to(self.device, self.dtype)
-        for chunk in self.vae.decode_stream([latent], grid.frames, grid.height, grid.width, tile=tile):
+        state: dict = {}
+        pieces = [latent] if isinstance(latent, Tensor) else latent
+        if grid.cyclic:
+            pieces = list(pieces)
+            whole = torch.cat(pieces, dim=2).to(self.device, self.dtype)
+            count = whole.shape[2]
+            for t in range(-self.vae.config.decoder_memory, 0):
+                self.vae.decode(whole[:, :, t % count, None], state=state, tile=tile)
+        pieces = (piece.to(self.device, self.dtype) for piece in pieces)
+        for chunk in self.vae.decode_stream(pieces, grid.frames, grid.height, grid.width, state=state, tile=tile):
             if not torch.isfinite(chunk).all():
                 raise UserError("The decoder produced values that are not finite: its weights may be damaged.")
             yield chunk.float().clamp(-1, 1).cpu()

@@ -193,7 +193,14 @@ class Grid:
         return self.frames / self.fps
 
     def memory_bytes(
-        self, width: int = 384, depth: int = 12, bytes_per_element: int = 4, *, batch: int = 1, streamed: bool = True
+        self,
+        width: int = 384,
+        depth: int = 12,
+        bytes_per_element: int = 4,
+        *,
+        batch: int = 1,
+        streamed: bool = True,
+        window: int | None = None,
     ) -> int:
         """An estimate, in bytes, of what sampling this grid and decoding it holds at once.
 
@@ -202,9 +209,12 @@ class Grid:
             bytes_per_element: of its weights and activations (4 float32, 2 bfloat16).
             batch: videos sampled together; the two passes of guidance follow each other.
             streamed: frames leave as they are decoded; otherwise the whole film is held as float32 pixels too.
+            window: latent frames that the transformer sees at once; None is all.
         """
         weights = 18 * width * width * depth  # attention 4, cross-attention 4, mlp 8, modulation and text about 2
-        activations = 14 * batch * self.tokens * width  # residual, q k v, the attention's result, the mlp's 4 + 4
+        moments, ny, nx = self.patches
+        seen = moments if window is None else min(moments, -(-window // self.geometry.patch[0]))
+        activations = 14 * batch * seen * ny * nx * width  # residual, q k v, the attention's result, the mlp's 4 + 4
         latents = 6 * 4 * batch * math.prod(self.latent_shape)  # x, noise, x0 twice, a kept copy, work space: float32
         pixels = self.height * self.width * 4
         codec = 64 * pixels * min(self.frames, self.geometry.t_stride)  # the decoder's widest feature maps

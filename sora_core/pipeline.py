@@ -6,7 +6,7 @@ A video is sampled as a latent and decoded as a stream, so its frames need never
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 
 import torch
@@ -14,18 +14,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import canvas as canvases
+from . import flow, timeline, windows
 from .canvas import Canvas
 from .checkpoint import Models
 from .codec import Codec
 from .errors import UserError
 from .grid import MIN_SIDE, Grid, frames_for
 from .memory import available_memory
-from .sampler import Callback, guide, sample
+from .sampler import Callback, Denoise, guide, sample
+from .timeline import Timeline
+from .windows import Windowing
+
+Prompt = str | Timeline | Sequence[str | Timeline]
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How a canvas is filled.
+class Settings(Windowing):
+    """How a canvas is filled; `Windowing` has what concerns one that is longer than the model's window.
 
     Attributes:
         seed: of the noise field; sample b of a batch is the single video of seed + b.
@@ -90,8 +95,9 @@ class Pipeline(Codec):
         frames: int | None = None,
         fps: float | None = None,
         seconds: float | None = None,
+        cyclic: bool = False,
     ) -> Grid:
-        """A grid for this model; what is left out is the checkpoint's default.
+        """A grid for this model; what is left out is the checkpoint's default. A cyclic one is a loop: see `Grid`.
 
         Raises:
             UserError: sizes that are impossible, frames and seconds together, or more memory than there is.
@@ -107,6 +113,7 @@ class Pipeline(Codec):
             self.size.width if width is None else width,
             fps,
             self.geometry,
+            cyclic,
         )
         self.check_memory(grid)
         return grid
@@ -120,53 +127,104 @@ class Pipeline(Codec):
             width=config.width,
             depth=config.depth,
             bytes_per_element=weights.element_size(),
+            window=self.settings.window,
         )
 
     # -- making -----------------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def fill(self, canvas: Canvas, prompt: str | Sequence[str], callback: Callback | None = None, **settings) -> Tensor:
+    def fill(self, canvas: Canvas, prompt: Prompt, callback: Callback | None = None, **settings) -> Tensor:
         """Fill a canvas as the prompt says.
+
+        A canvas of more latent frames than the window of the settings is filled window by window, with the memory of
+        one; a cyclic grid becomes a loop.
 
         Args:
             canvas: see `canvas`; its batch must be the number of prompts.
-            prompt: one text, or one for each sample of the batch. An empty text leaves the model free.
-            callback: (steps done, steps, x, x0) after every step; may raise to interrupt.
+            prompt: a text or a timeline, or one for each sample of the batch. An empty text leaves the model free.
+            callback: (steps done, steps, x, x0) after every step; may raise to interrupt. In a long video x and x0 are
+                the window's, and the steps those of all windows.
             settings: fields of `Settings` that differ from the checkpoint's defaults.
 
         Returns:
             latent (B, C, t, h, w) float32, on this pipeline's device.
 
         Raises:
-            UserError: impossible settings, or values that are not finite.
+            UserError: impossible settings, a timeline that does not fit, or values that are not finite.
         """
+        pieces = list(self.stream(canvas, prompt, callback, **settings))
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=2)
+
+    @torch.inference_mode()
+    def stream(self, canvas: Canvas, prompt: Prompt, callback: Callback | None = None, **settings) -> Iterator[Tensor]:
+        """Like `fill`, in pieces (B, C, n, h, w) of finished latent frames from the first to the last, so that `frames`
+        can decode the start of a long video while its end is still to be made."""
         s = replace(self.settings, **settings)
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        batch = len(canvas.latent)
+        s.check_windows()
+        grid, (batch, _, length, _, _) = canvas.grid, canvas.latent.shape
+        prompts = [prompt] if isinstance(prompt, str | Timeline) else list(prompt)
         if len(prompts) != batch:
             raise UserError(f"{len(prompts)} prompts for a canvas of {batch} samples: give one each.")
-        told = self.text.encode_texts(prompts)
-        plain = None if s.cfg == 1 else self.text.encode_texts([s.negative] * batch)
+        if (grid.cyclic or length > s.window) and grid.geometry.patch[0] != 1:
+            raise UserError(
+                f"Cyclic loops and videos of more than {s.window} latent frames need patches of one latent frame, and "
+                f"this model's are {grid.geometry.patch[0]} long: make a shorter video."
+            )
+        texts, told = timeline.plan(prompts, grid)
+        telling = (*self.text.encode_texts(texts), None if told is None else torch.tensor(told))
+        plain = None if s.cfg == 1 else (*self.text.encode_texts([s.negative] * batch), None)
 
-        def predict(x: Tensor, level: Tensor, condition) -> Tensor:
-            return self.dit(x, level, *condition, fps=canvas.grid.fps).float()
+        def view(x: Tensor, level: Tensor, cells: list[int] | None = None) -> Tensor:
+            times = None
+            if cells and not grid.cyclic and cells[-1] - cells[0] >= len(cells):  # an anchor stands apart
+                times = torch.tensor(cells)
 
-        denoise = guide(predict, told, plain, s.cfg, s.interval, s.rescale)
-        return sample(denoise, canvas.to(self.device), s.seed, s.steps, s.solver, s.shift, callback)
+            def predict(x: Tensor, level: Tensor, condition) -> Tensor:
+                text, mask, moments = condition
+                here = moments if moments is None or cells is None else moments[:, cells]
+                return self.dit(x, level, text, mask, grid.fps, here, times).float()
+
+            return guide(predict, telling, plain, s.cfg, s.interval, s.rescale)(x, level)
+
+        tokens = grid.tokens // length * min(length, s.window)
+        shift = flow.shift_for_tokens(tokens) if s.shift is None else s.shift
+
+        def run(denoise: Denoise, part: Canvas, callback: Callback | None) -> Tensor:
+            return sample(denoise, part, s.seed, s.steps, s.solver, shift, callback)
+
+        canvas = canvas.to(self.device)
+        if grid.cyclic:
+            yield run(windows.circle(view, length, s.window), canvas, callback)
+        elif length <= s.window:
+            yield run(view, canvas, callback)
+        elif batch > 1 and not _alike(canvas, told):  # each has windows of its own
+            yield torch.cat([self._one(canvas, b, prompts[b], callback, s) for b in range(batch)])
+        else:
+            yield from windows.fill(view, run, canvas, s, timeline.spans(told, length), s.seed, callback)
+
+    def _one(self, canvas: Canvas, b: int, prompt: str | Timeline, callback: Callback | None, s: Settings) -> Tensor:
+        """Sample b of a batch by itself: the video of seed + b."""
+        batch = len(canvas.latent)
+        one = replace(canvas, latent=canvas.latent[b, None], level=canvas.level[b, None])
+
+        def report(done: int, of: int, x: Tensor, x0: Tensor) -> None:
+            callback(b * of + done, batch * of, x, x0)
+
+        return self.fill(one, prompt, report if callback else None, **(vars(s) | {"seed": s.seed + b}))
 
     def generate(
-        self, prompt: str | Sequence[str], grid: Grid | None = None, callback: Callback | None = None, **settings
+        self, prompt: Prompt, grid: Grid | None = None, callback: Callback | None = None, **settings
     ) -> Tensor:
         """Text to video (to an image, with a grid of one frame): (B, 3, T, H, W) in [-1, 1], whole. See `fill`."""
         grid = grid or self.grid()
-        canvas = canvases.empty(grid, 1 if isinstance(prompt, str) else len(prompt), self.device)
+        canvas = canvases.empty(grid, 1 if isinstance(prompt, str | Timeline) else len(prompt), self.device)
         return torch.cat(list(self.frames(self.fill(canvas, prompt, callback, **settings), grid)), dim=2)
 
     def animate(
-        self, image: Tensor, prompt: str | Sequence[str], grid: Grid, callback: Callback | None = None, **settings
+        self, image: Tensor, prompt: Prompt, grid: Grid, callback: Callback | None = None, **settings
     ) -> Tensor:
         """A video (B, 3, T, H, W) in [-1, 1] that starts with the image and goes on as told. See `image_canvas`."""
-        canvas = self.image_canvas(image, grid, batch=1 if isinstance(prompt, str) else len(prompt))
+        canvas = self.image_canvas(image, grid, batch=1 if isinstance(prompt, str | Timeline) else len(prompt))
         return torch.cat(list(self.frames(self.fill(canvas, prompt, callback, **settings), grid)), dim=2)
 
     @torch.inference_mode()
@@ -200,6 +258,13 @@ def same_area(image: Tensor, size: Size) -> tuple[int, int]:
     h, w = image.shape[-2:]
     scale = math.sqrt(size.width * size.height / (w * h))
     return tuple(max(MIN_SIDE, round(side * scale / 8) * 8) for side in (w, h))
+
+
+def _alike(canvas: Canvas, told: list[list[int]] | None) -> bool:
+    """Whether the same windows suit every sample of a batch: the same is to be filled, and prompts change together."""
+    if told is not None and any(timeline.spans([row], len(row)) != timeline.spans(told, len(row)) for row in told):
+        return False
+    return bool((canvas.level == canvas.level[:1]).all())
 
 
 def _from_card(cls, table: object):

@@ -132,5 +132,20 @@ def plan(prompts: Sequence[str | Timeline], grid: Grid) -> tuple[list[str], list
     return texts, numbers
 
 
+def spans(told: Sequence[Sequence[int]] | None, length: int) -> list[range]:
+    """For each moment, the row of moments around it in which every sample is told the same as there.
+
+    Args:
+        told: what `plan` gives.
+        length: moments.
+    """
+    columns = [()] * length if told is None else list(zip(*told, strict=True))
+    found = []
+    for _, group in itertools.groupby(range(length), key=lambda t: columns[t]):
+        row = list(group)
+        found += [range(row[0], row[-1] + 1)] * len(row)
+    return found
+
+
 def _times(span: Span) -> str:
     return f"{span.start:g}-{span.end:g}s"

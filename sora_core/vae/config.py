@@ -35,3 +35,10 @@ class VAEConfig:
         """Latent pixels around a tile that the decoder looks at."""
         fine, middle, coarse = self.decoder_blocks
         return (fine + 2) // 2 + middle + coarse + 1
+
+    @property
+    def decoder_memory(self) -> int:
+        """Latent frames before its own that a frame depends on: two frames a temporal convolution, at the rate of its
+        stage, and one for the start of a clip, whose first latent frame stands for one frame."""
+        fine, middle, coarse = self.decoder_blocks
+        return 2 * coarse + middle + (fine + 1) // 2 + 1

@@ -1,5 +1,7 @@
 """The codec at work: any size and length comes back exactly as large, streams and tiles change nothing."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -44,6 +46,21 @@ def test_large_frames_go_in_tiles_without_a_seam(codec, smooth_clip, monkeypatch
     assert codec.tile(64, 56) == 3 and codec.tile(24, 24) is None
     tiled = [x for _, x in codec.reconstruct([video])]
     assert torch.allclose(torch.cat(tiled, dim=2), torch.cat(whole, dim=2), atol=1e-5)
+
+
+@pytest.mark.parametrize("blocks", [(1, 0, 1), (2, 1, 3), (0, 2, 0)])
+def test_the_decoder_looks_back_so_far_and_no_further(blocks):
+    torch.manual_seed(0)
+    config = dataclasses.replace(CONFIG, decoder_blocks=blocks)
+    vae = VAE(config).eval().requires_grad_(False)
+    back = config.decoder_memory
+    latent = torch.randn(1, 4, back + 3, 2, 2)
+
+    def last(start):
+        return list(vae.decode_stream([latent[:, :, start:]]))[-1]
+
+    assert torch.equal(last(0), last(2)), "so many latent frames before a frame decide what it is"
+    assert not torch.equal(last(0), last(back + 1)), "and fewer do not"
 
 
 def test_nothing_in_gives_nothing_out(codec):

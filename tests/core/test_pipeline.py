@@ -6,8 +6,9 @@ import torch
 from sora_core import canvas as canvases
 from sora_core.checkpoint import load
 from sora_core.errors import UserError
-from sora_core.grid import Grid
+from sora_core.grid import Geometry, Grid
 from sora_core.pipeline import Pipeline, Settings, Size, describe, fit, same_area
+from sora_core.timeline import Timeline
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +122,85 @@ def test_an_image_keeps_its_shape():
         assert min(w, h) >= 8
 
 
+# ------------------------------------------------------------------------------------------------- over time
+
+
+def test_a_timeline_of_one_prompt_is_the_prompt(pipeline):
+    grid = pipeline.grid(16, 16, 17)
+    plain = pipeline.fill(canvases.empty(grid), "a red ball", seed=3)
+    assert torch.equal(pipeline.fill(canvases.empty(grid), Timeline.parse("0-3s: a red ball"), seed=3), plain)
+
+
+def test_prompts_change_over_time(pipeline):
+    grid = pipeline.grid(16, 16, 17)
+
+    def fill(prompt):
+        return pipeline.fill(canvases.empty(grid), prompt, seed=3, steps=1)
+
+    red, blue = fill("a red ball"), fill("a blue star that spins")
+    same = fill(Timeline.parse("0-1s: a red ball; 1-2s: a red ball"))
+    torch.testing.assert_close(same, red, rtol=0, atol=1e-5)
+    both = fill(Timeline.parse("0-1s: a red ball; 1-2s: a blue star that spins"))
+    nearer_red = (both - red).square().sum((0, 1, 3, 4)) < (both - blue).square().sum((0, 1, 3, 4))
+    assert nearer_red.tolist() == [True, True, True, False, False]
+
+
+def test_a_batch_of_timelines_and_prompts(pipeline):
+    grid = pipeline.grid(16, 16, 29)
+    prompts = [
+        Timeline.parse("0-2s: a red ball; 2-4s: a blue star that spins"),
+        "a ball",
+        Timeline.parse("0-1s: a; 1-4s: b"),
+    ]
+    for count in (2, 3):  # the second is told otherwise than the first, the third at other times
+        together = pipeline.fill(canvases.empty(grid, count), prompts[:count], seed=5)
+        for b, prompt in enumerate(prompts[:count]):
+            alone = pipeline.fill(canvases.empty(grid), prompt, seed=5 + b)
+            torch.testing.assert_close(together[b], alone[0], rtol=0, atol=1e-4)
+    with pytest.raises(UserError, match=r"timeline ends at 2 s and the video at 3\.625 s"):
+        pipeline.fill(canvases.empty(grid), Timeline.parse("0-2s: a ball"))
+
+
+def test_a_video_longer_than_the_window(pipeline):
+    grid = pipeline.grid(16, 24, 50)
+    latent = pipeline.fill(canvases.empty(grid), "a ball", seed=3)
+    frames = list(pipeline.frames(pipeline.stream(canvases.empty(grid), "a ball", seed=3), grid))
+    assert sum(chunk.shape[2] for chunk in frames) == 50
+    assert torch.equal(torch.cat(frames, dim=2), torch.cat(list(pipeline.frames(latent, grid)), dim=2))
+    begin = pipeline.fill(canvases.empty(pipeline.grid(16, 24, 17)), "a ball", seed=3)
+    assert torch.equal(latent[:, :, :5], begin), "the first window is the short video of the same seed"
+
+
+def test_a_window_that_holds_everything_changes_nothing(pipeline):
+    canvas = canvases.empty(pipeline.grid(16, 16, 29))
+    whole = pipeline.fill(canvas, "a ball", window=8)
+    assert torch.equal(whole, pipeline.fill(canvas, "a ball", window=99, context=1, anchor=False, match=1.0))
+    assert not torch.equal(whole, pipeline.fill(canvas, "a ball", window=7))
+
+
+def test_kept_frames_of_a_long_canvas_stay(pipeline):
+    latent = torch.randn(1, 4, 3, 2, 2)
+    canvas = canvases.place(canvases.place(canvases.empty(pipeline.grid(16, 16, 61)), latent, 4), latent[:, :, :1], -1)
+    filled = pipeline.fill(canvas, "a ball", steps=1)
+    assert torch.equal(filled[:, :, 4:7], latent) and torch.equal(filled[:, :, -1:], latent[:, :, :1])
+
+
+def test_a_loop_repeats_exactly(pipeline):
+    """Three laps decoded: each is the same, bit for bit; and it has exactly the frames that were asked for."""
+    lap = pipeline.grid(24, 16, 24, cyclic=True)
+    latent = pipeline.fill(canvases.empty(lap), "a ball", seed=2, steps=7)
+    assert latent.shape[2] == 6
+    one = torch.cat(list(pipeline.frames(latent, lap)), dim=2)
+    three = torch.cat(
+        list(pipeline.frames(latent.repeat(1, 1, 3, 1, 1), Grid(72, 16, 24, 8.0, lap.geometry, True))), dim=2
+    )
+    assert one.shape == (1, 3, 24, 16, 24)
+    first, second, third = three.split(24, dim=2)
+    assert torch.equal(second, third) and torch.equal(first, second) and torch.equal(first, one)
+    cold = torch.cat(list(pipeline.vae.decode_stream([latent], 21, 16, 24)), dim=2).clamp(-1, 1)
+    assert not torch.equal(cold[:, :, :4], one[:, :, 3:7]), "the first lap of a clip that starts cold is another"
+
+
 def test_an_interrupt_passes_through(pipeline):
     seen = []
 
@@ -145,6 +225,9 @@ def test_an_interrupt_passes_through(pipeline):
         ({"solver": "magic"}, "no solver 'magic'"),
         ({"cfg": float("nan")}, "finite"),
         ({"rescale": 2.0}, "rescale"),
+        ({"window": 2}, "at least 3"),
+        ({"context": 9}, "a context from 1 to 3"),
+        ({"match": -1.0}, "matched by 0 to 1"),
     ],
 )
 def test_impossible_settings(pipeline, settings, says):
@@ -161,6 +244,20 @@ def test_more_than_the_memory_is_refused_before_it_is_taken(pipeline, monkeypatc
     monkeypatch.setattr("sora_core.pipeline.available_memory", lambda device: 2**27)
     with pytest.raises(UserError, match=r"the largest size of this shape that fits is \d+x\d+\.$"):
         pipeline.grid(1920, 1080, 480, 24)
+
+
+def test_a_long_video_needs_the_memory_of_a_window(pipeline, monkeypatch):
+    monkeypatch.setattr("sora_core.pipeline.available_memory", lambda device: 2**26)
+    minute = pipeline.grid(192, 192, 1440, 24)
+    with pytest.raises(UserError, match="192x192 with 1440 frames needs about"):
+        minute.check_memory(2**26, width=32, depth=2)
+
+
+def test_moments_of_several_latent_frames_are_refused_where_they_cannot_be(pipeline):
+    pairs = Geometry(channels=4, patch=(2, 2, 2))
+    for grid in (Grid(33, 16, 16, 8.0, pairs), Grid(16, 16, 16, 8.0, pairs, cyclic=True)):
+        with pytest.raises(UserError, match="need patches of one latent frame, and this model's are 2 long"):
+            pipeline.fill(canvases.empty(grid), "a ball")
 
 
 def test_networks_that_do_not_belong_together(pipeline, tiny_checkpoint):
