@@ -20,6 +20,7 @@ TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")  # a trio
 TORCH_FAMILY = ("torch", "torchvision", "torchaudio")
 DEMO = ("numpy", "pillow", "tqdm", "requests", "websockets>=15")
 TEST = (*DEMO, "pyarrow>=14", "pytest>=8", "hypothesis", "scikit-image>=0.22", "tomli; python_version < '3.11'")
+BROWSER = (*TEST, "playwright>=1.40")
 LINT = ("ruff==0.17.6",)
 
 nox.options.sessions = ["lint", "test"]
@@ -53,6 +54,13 @@ def test(session: nox.Session) -> None:
         print("No ComfyUI found (COMFYUI_PATH, ~/comfy/ComfyUI): the tests inside a host are skipped.")
         return
     session.run("python", "-m", "pytest", "tests/host")
+
+
+@engine("browser")
+def browser(session: nox.Session) -> None:
+    """The front end of every ComfyUI that is found, in a headless Chromium; arguments after -- go to pytest."""
+    set_up(session, BROWSER)
+    session.run("python", "-m", "pytest", "tests/browser", *session.posargs)
 
 
 @nox.session(venv_backend="venv")
