@@ -23,6 +23,8 @@ from .run import Worker
 from .store import DONE, FAILED, Record, Store
 from .table import Row
 
+CLOSE = 5.0  # seconds that actors may take to stop their hosts
+
 
 class Actor:
     """One host and the rows that it is given, one after the other.
@@ -33,24 +35,32 @@ class Actor:
 
     def __init__(self, workflow: dict, location: str, url: str | None, options: dict):
         self.workflow, self.store, self.url, self.options = workflow, Store(location), url, options
+        self.server: Server | None = None
         self.worker: Worker | None = None
 
     def ready(self) -> str:
         """Start the host; returns the machine's name. Also called by a successor that Ray started, hence not at once:
         an error in the constructor could not be told to anybody."""
         if self.worker is None:
-            client = Client(self.url) if self.url else self._server().start()
+            client = Client(self.url) if self.url else self._start()
             self.worker = Worker(client, self.store, self.workflow, **self.options)
         return platform.node()
 
-    def _server(self) -> Server:
+    def close(self) -> None:
+        """Stop the host, so that its folder goes too. A killed actor takes the process along, but not the folder."""
+        if self.server is not None:
+            self.server.stop()
+
+    def _start(self) -> Server:
         hosts = find_hosts()
         if not hosts:
             raise HostError(f"There is no ComfyUI on {platform.node()}: set COMFYUI_PATH there before Ray is started.")
         gpus = ray.get_runtime_context().get_accelerator_ids().get("GPU")
-        return Server(hosts[0], own_python(hosts[0]), cpu=not gpus)
+        self.server = Server(hosts[0], own_python(hosts[0]), cpu=not gpus)
+        return self.server.start()
 
     def check(self, rows: list[Row]) -> None:
+        self.ready()
         self.worker.check(rows)
 
     def run(self, row: Row) -> Record:
@@ -109,6 +119,14 @@ def on_cluster(
     )
     location = store.root if store.local else store.location
     pool = [made.remote(workflow, location, url, options) for url in urls or [None] * min(count, len(rows))]
+    try:
+        _spread(pool, rows, tell, lambda row: _given_up(store, row, options["retries"]))
+    finally:
+        ray.wait([actor.close.remote() for actor in pool], num_returns=len(pool), timeout=CLOSE)
+
+
+def _spread(pool: list, rows: list[Row], tell: Callable[[Record], None], give_up: Callable[[Row], Record]) -> None:
+    """Give each actor a row whenever it has none; `give_up` makes the record of a row that killed too many."""
     busy = {actor.ready.remote(): (actor, None) for actor in pool}
     waiting, checked = deque(rows), False
     while busy:
@@ -124,7 +142,7 @@ def on_cluster(
         except RayActorError as error:  # more often than it is tried again
             if row is None:
                 raise UserError(f"An actor could not be started: {str(error).splitlines()[0]}") from error
-            record = _given_up(store, row, options["retries"])
+            record = give_up(row)
         if row is not None:
             tell(record)
         if waiting:

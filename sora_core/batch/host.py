@@ -146,11 +146,7 @@ class Server(Client):
         self.process: subprocess.Popen | None = None
 
     def __enter__(self) -> Server:
-        try:
-            return self.start()
-        except BaseException:
-            self.stop()
-            raise
+        return self.start()
 
     def __exit__(self, *_) -> None:
         self.stop()
@@ -159,8 +155,17 @@ class Server(Client):
         """Start the process and wait until it answers.
 
         Raises:
-            HostError: it stopped, or did not answer in `timeout` seconds.
+            HostError: it stopped, or did not answer in `timeout` seconds; nothing of it is left.
         """
+        try:
+            self._launch()
+            self._wait(timeout)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _launch(self) -> None:
         for name in ("custom_nodes", "input", "output", "temp", "user", "models/checkpoints", "models/loras"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         pack = self.folder / "custom_nodes" / "sora"
@@ -177,13 +182,15 @@ class Server(Client):
                 stderr=subprocess.STDOUT,
                 env=environment,
             )
+
+    def _wait(self, timeout: float) -> None:
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 raise HostError(f"ComfyUI at {self.host.path} stopped while starting: {self.tail(1)}", self.tail())
             try:
                 self.get("/system_stats")
-                return self
+                return
             except HostGone:
                 time.sleep(0.2)
         raise HostError(f"ComfyUI at {self.host.path} did not answer within {timeout:.0f} seconds.", self.tail())

@@ -7,8 +7,10 @@ growing file does not on an object store, and many machines write records withou
 from __future__ import annotations
 
 import json
+import re
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +21,7 @@ from fsspec.implementations.local import LocalFileSystem
 from ..errors import UserError
 from ..files import check_writable, replacing
 
+NAMED = re.compile(r"(^|/)\d+\.json$")
 QUEUED, DONE, FAILED = "queued", "done", "failed"
 
 
@@ -71,9 +74,9 @@ class Store:
             self.fs.invalidate_cache()
             folder = self._path("manifest")
             names = self.fs.ls(folder, detail=False) if self.fs.exists(folder) else []
-            names = [name for name in names if name.endswith(".json")]
-            texts = self.fs.cat(names) if names else {}
-        records = [_record(name, text) for name, text in texts.items()]
+            names = [name for name in names if NAMED.search(name)]  # a kill leaves parts of files as well
+            texts = self.fs.cat_ranges(names, None, None, on_error="raise")  # side by side where there is a network
+        records = [_record(name, text) for name, text in zip(names, texts, strict=True)]
         return {record.row: record for record in records}
 
     def record(self, row: int) -> Record | None:
@@ -99,17 +102,13 @@ class Store:
             with replacing(self._path(name)) as part, part.open("wb") as file:
                 yield file
             return
-        with self._explained():
-            self.fs.makedirs(self.fs._parent(self._path(name)), exist_ok=True)
-            file = self.fs.open(self._path(name), "wb", autocommit=False)
-            try:
+        with tempfile.TemporaryDirectory() as folder:
+            part = Path(folder) / "part"
+            with part.open("wb") as file:
                 yield file
-                file.close()
-            except BaseException:
-                with suppress(Exception):  # the error that is under way says more
-                    file.discard()
-                raise
-            file.commit()
+            with self._explained():
+                self.fs.makedirs(self.fs._parent(self._path(name)), exist_ok=True)
+                self.fs.put_file(str(part), self._path(name))  # object stores show a file when it is complete
 
     def _path(self, name: str) -> str:
         return str(Path(self.root) / name) if self.local else f"{self.root}/{name}"
