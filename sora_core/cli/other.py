@@ -37,7 +37,7 @@ def register(commands: Commands) -> None:
     evaluate.add_argument("--steps", type=whole, metavar="N")
     evaluate.add_argument("--cfg", type=number, metavar="G")
     evaluate.add_argument(
-        "--only", nargs="+", metavar="SECTION", help="clips, photographs, text, image, animate, sizes"
+        "--only", nargs="+", metavar="SECTION", help="clips, photographs, text, image, animate, ..."
     )
     model(evaluate)
 

@@ -14,7 +14,7 @@ import torch
 
 from ..errors import UserError
 from ..files import check_writable
-from . import codec, report, text_to_video
+from . import codec, prompting, report, text_to_video
 from .setting import Setting
 
 SECTIONS = {
@@ -24,6 +24,13 @@ SECTIONS = {
     "image": text_to_video.text_to_image,
     "animate": text_to_video.animate,
     "sizes": text_to_video.unseen_sizes,
+    "extend": prompting.extend,
+    "loop": prompting.loop,
+    "connect": prompting.connect,
+    "edit": prompting.edit,
+    "reframe": prompting.reframe,
+    "preview": prompting.sizes_agree,
+    "permanence": prompting.permanence,
 }
 CODEC_ONLY = {"clips", "photographs"}  # the sections that a checkpoint without a transformer is enough for
 
@@ -44,7 +51,7 @@ def run(
     Args:
         out: folder for report.md, report.json and pictures.
         checkpoint: see `checkpoint.load`.
-        count: held-out cases of the main sections; animate and image take a quarter, each unseen size an eighth.
+        count: held-out cases of the main section; the others take a quarter, sizes and previews an eighth.
         seed: of the cases and of the noise; fewer cases are the first of many.
         batch: clips that are generated at a time.
         only: names in `SECTIONS`; None runs all.

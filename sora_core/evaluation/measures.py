@@ -34,6 +34,7 @@ class Figure:
         low, high: 95 % interval, where there is one.
         of: number of cases behind it.
         bar: what it should reach; None is only reported.
+        most: the bar is the most that it may be, not the least.
     """
 
     name: str
@@ -43,11 +44,14 @@ class Figure:
     high: float | None = None
     of: int = 0
     bar: float | None = None
+    most: bool = False
 
     @property
     def met(self) -> bool | None:
         """Whether the value, not its interval, reaches the bar; None where there is no bar or no value."""
-        return None if self.bar is None or self.value is None else self.value >= self.bar
+        if self.bar is None or self.value is None:
+            return None
+        return self.value <= self.bar if self.most else self.value >= self.bar
 
     def to_dict(self) -> dict:
         return {**vars(self), "met": self.met}
@@ -62,15 +66,15 @@ def share(name: str, results: Iterable[bool | None], bar: float | None = None) -
     return Figure(name, value, "%", 100 * low, 100 * high, of, bar)
 
 
-def mean(name: str, values: Iterable[float], unit: str = "", bar: float | None = None) -> Figure:
+def mean(name: str, values: Iterable[float], unit: str = "", bar: float | None = None, most: bool = False) -> Figure:
     """A mean with the 95 % interval of its standard error; infinite values (identical pictures) count as 100."""
     values = [min(float(value), 100.0) for value in values]
     if not values:
-        return Figure(name, None, unit, bar=bar)
+        return Figure(name, None, unit, bar=bar, most=most)
     n, average = len(values), math.fsum(values) / len(values)
     spread = 1.96 * math.sqrt(math.fsum((v - average) ** 2 for v in values) / (n - 1) / n) if n > 1 else None
     low, high = (None, None) if spread is None else (average - spread, average + spread)
-    return Figure(name, average, unit, low, high, n, bar)
+    return Figure(name, average, unit, low, high, n, bar, most)
 
 
 def with_all_four(verdict: Verdict) -> dict[str, bool | None]:

@@ -65,7 +65,7 @@ def _value(figure: Figure) -> str:
 
 
 def _bar(figure: Figure) -> str:
-    return f"≥ {figure.bar:g} {figure.unit}".rstrip()
+    return f"{'≤' if figure.most else '≥'} {figure.bar:g} {figure.unit}".rstrip()
 
 
 def _interval(figure: Figure) -> str:

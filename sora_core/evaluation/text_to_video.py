@@ -11,7 +11,18 @@ from .setting import Setting, held_out, judge, truth
 from .sheets import Row, sheet
 
 BARS = {"background": 97, "colour": 95, "shape": 85, "motion": 85, "all four": 70}
-UNSEEN = ((128, 64, 17), (48, 96, 17), (64, 64, 33))  # width, height, frames that no training clip has
+UNSEEN = (  # width, height, frames that no training clip has
+    (128, 64, 17),
+    (48, 96, 17),
+    (64, 64, 33),
+    (128, 128, 17),
+    (112, 64, 17),
+    (64, 112, 17),
+    (80, 80, 9),
+    (48, 48, 25),
+    (144, 64, 9),
+    (64, 64, 65),
+)
 ROWS = 24  # cases on a sheet
 
 

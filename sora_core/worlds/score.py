@@ -50,20 +50,8 @@ class Reading:
 
 def score(video: torch.Tensor) -> Reading:
     """Read a clip, (3, T, H, W) in [-1, 1], of any size and length; one frame is a picture."""
-    if video.dim() != 4 or video.shape[0] != 3:
-        raise ValueError(f"a clip is (3, T, H, W), not {tuple(video.shape)}")
-    video = (video.detach().float().cpu().clamp(-1, 1) + 1) / 2
-    frames, height, width = video.shape[1:]
-    if min(height, width) > 1.5 * _SHORT:
-        scale = _SHORT / min(height, width)
-        size = round(height * scale), round(width * scale)
-        video = F.interpolate(video.transpose(0, 1), size=size, mode="area").transpose(0, 1)
-        height, width = size
-    rgb = video.permute(1, 2, 3, 0).contiguous().numpy()
-    lab = to_lab(rgb)
-    ground = read_ground(rgb, lab)
-    wall = find_wall(ground.style, rgb, lab, ground.distance) if frames > 1 else None
-    found = find_figures(ground, wall)
+    rgb, lab, ground, wall, found = _look(video)
+    frames, height, width = rgb.shape[:3]
     counts = np.bincount([min(len(figures), 3) for figures in found if figures] or [0])
     count = int(counts.argmax())
     if wall:
@@ -78,6 +66,33 @@ def score(video: torch.Tensor) -> Reading:
         things.append(ReadThing(shape, colour, motion, first.x / width, first.y / height, size))
     camera = read_camera(rgb, found, ground) if frames > 1 else None
     return Reading(tuple(things), count, ground.background, ground.colours, ground.style, camera, wall is not None)
+
+
+def silhouettes(video: torch.Tensor) -> np.ndarray:
+    """Where things are in a clip (3, T, H, W): (T, h, w) bool. Clips larger than the scorer needs are shrunk."""
+    rgb, *_, found = _look(video)
+    covered = np.zeros(rgb.shape[:3], bool)
+    for figure in (figure for figures in found for figure in figures):
+        inside = figure.coverage > 0.5
+        covered[figure.frame, figure.rows[inside], figure.columns[inside]] = True
+    return covered
+
+
+def _look(video: torch.Tensor):
+    """(pixels (T, h, w, 3) in 0..1, the same as Lab, the background, the wall or None, the figures of every frame)."""
+    if video.dim() != 4 or video.shape[0] != 3:
+        raise ValueError(f"a clip is (3, T, H, W), not {tuple(video.shape)}")
+    video = (video.detach().float().cpu().clamp(-1, 1) + 1) / 2
+    frames, height, width = video.shape[1:]
+    if min(height, width) > 1.5 * _SHORT:
+        scale = _SHORT / min(height, width)
+        size = round(height * scale), round(width * scale)
+        video = F.interpolate(video.transpose(0, 1), size=size, mode="area").transpose(0, 1)
+    rgb = video.permute(1, 2, 3, 0).contiguous().numpy()
+    lab = to_lab(rgb)
+    ground = read_ground(rgb, lab)
+    wall = find_wall(ground.style, rgb, lab, ground.distance) if frames > 1 else None
+    return rgb, lab, ground, wall, find_figures(ground, wall)
 
 
 def compare(reading: Reading, scene: Scene) -> dict[str, bool | None]:

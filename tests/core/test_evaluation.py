@@ -110,7 +110,7 @@ def test_the_whole_report(tmp_path, tiny_checkpoint):
     assert figures["shape"]["low"] <= figures["shape"]["value"] <= figures["shape"]["high"]
     truths = {f["name"]: f["value"] for f in report["sections"]["clips"]["tables"]["scorer on originals"]}
     assert truths["shape"] == 100
-    assert len(report["sections"]["sizes"]["tables"]) == 3
+    assert len(report["sections"]["sizes"]["tables"]) == 10
     text = (out / "report.md").read_text()
     assert "not met" in text, "an untrained network misses bars, and the report says so"
     pictures = ["bars.png", *(name for s in report["sections"].values() for name in s["sheets"].values())]

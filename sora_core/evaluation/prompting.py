@@ -1,0 +1,385 @@
+"""Prompting with images and videos: extend, loop, connect, edit, reframe, refine, and what stays behind a wall.
+
+Inputs are held-out scenes of the worlds, so what should follow is known exactly. Everything is scored from pixels.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import permutations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import canvas as canvases
+from .. import join
+from ..canvas import Canvas
+from ..grid import Grid
+from ..quality import psnr
+from ..worlds.caption import caption
+from ..worlds.contrast import colours_on, unit_rgb
+from ..worlds.scene import NEON_COLOURS, Scene
+from ..worlds.score import Reading, compare, score, silhouettes
+from .measures import Result, Verdict, mean, share
+from .prompts import Case, cases
+from .setting import Setting, truth
+from .sheets import Row, sheet
+
+QUIET = 1 / 255  # half a grey level in [-1, 1]: added to both sides of a ratio of steps, which may be of stillness
+STYLE_STRENGTH, EDIT_STRENGTH, REFINE_STRENGTH = 0.85, 0.8, 0.6
+NEAR = 0.15  # of the frame: how far a thing may lie from where it was and still be in its place
+
+
+def extend(setting: Setting) -> Result:
+    """A clip of the checkpoint's length goes on, and is preceded, by as much again."""
+    pipeline = setting.pipeline
+    grid = pipeline.grid()
+    new = grid.frames - 1
+    whole = pipeline.grid(frames=grid.frames + new)
+    made = _chosen(setting, whole, lambda scene: scene.camera == "still" and _moves(scene))
+    tables, sheets = {}, {}
+    for direction in ("forward", "backward"):
+        seams, kept, goes_on, rows = [], [], [], []
+        for group, videos in _batches(setting, made, whole, f"extend {direction}"):
+            if direction == "forward":
+                given = videos[:, :, : grid.frames]
+                added = _new_frames(setting, join.after(pipeline, given, new, grid.fps), group)
+                joined, seam = torch.cat([given, added], dim=2), grid.frames - 1
+            else:
+                given = videos[:, :, new:]
+                added = _new_frames(setting, join.before(pipeline, given, new, grid.fps), group)
+                joined, seam = torch.cat([added, given], dim=2), new - 1
+            for case, clip, part in zip(group, joined, added, strict=True):
+                seams.append(_against_median(clip, [seam]))
+                seen = compare(score(part), case.scene)
+                kept.append(_both(seen, "colour", "shape"))
+                goes_on.append(compare(score(clip), case.scene)["motion"])
+                rows.append(Row(case.prompt, clip, {"kept": kept[-1], "motion": goes_on[-1]}))
+        tables[direction] = [
+            mean("step at the seam / median step", seams, bar=1.2, most=True),
+            share("the thing keeps colour and shape", kept, 90),
+            share("the motion continues", goes_on, 85),
+        ]
+        sheets[direction.capitalize()] = sheet(rows[:16], setting.out / f"extend_{direction}.png", columns=2)
+    return Result(
+        "Extend",
+        f"{len(made)} held-out scenes of {whole.frames} frames; {grid.frames} of them are given and {new} are new. "
+        "Colour and shape are read in the new frames alone, the motion in the joined clip.",
+        tables,
+        sheets,
+    )
+
+
+def loop(setting: Setting) -> Result:
+    """An existing clip is closed, and a loop is made from text."""
+    pipeline = setting.pipeline
+    grid = pipeline.grid()
+    new = grid.frames - 1
+    made = _chosen(setting, grid, _moves)
+    bridged, rows = [], []
+    for group, videos in _batches(setting, made, grid, "close a loop"):
+        added = _new_frames(setting, join.between(pipeline, videos, videos, new, grid.fps), group)
+        for case, clip in zip(group, torch.cat([videos, added], dim=2), strict=True):
+            bridged.append(_against_median(clip, [grid.frames - 1, -1], closed=True))
+            rows.append(Row(case.prompt, clip, {}))
+    ring = pipeline.grid(frames=4 * grid.latent_shape[1], cyclic=True)
+    cyclic = []
+    for group, clips in setting.generate(made, ring, "cyclic loops"):
+        cyclic += [_against_median(clip, [-1], closed=True) for clip in clips]
+        rows += [Row(f"cyclic: {case.prompt}", clip, {}) for case, clip in zip(group, clips, strict=True)]
+    shown = rows[:6] + rows[len(made) : len(made) + 6]
+    return Result(
+        "Loop",
+        f"{len(made)} held-out scenes: a clip of {grid.frames} frames closed by {new} new ones (the larger of its two "
+        f"seams counts), and {ring.frames} frames made cyclic from text.",
+        {
+            "bridged": [mean("step at the seam / median step", bridged, bar=1.05, most=True)],
+            "cyclic": [mean("step at the seam / median step", cyclic, bar=1.05, most=True)],
+        },
+        {"Bridged, then cyclic": sheet(shown, setting.out / "loop.png", columns=2)},
+    )
+
+
+def connect(setting: Setting) -> Result:
+    """From a clip of one scene to a clip of another."""
+    pipeline = setting.pipeline
+    grid = pipeline.grid()
+    new = grid.frames - 1
+    made = _chosen(setting, grid, lambda scene: len(scene.things) == 1 and not scene.wall)
+    others = made[1:] + made[:1]
+    ends, jumps, rows = [], [], []
+    for start in range(0, len(made), setting.batch):
+        group, next_ones = made[start : start + setting.batch], others[start : start + setting.batch]
+        a, b = (truth(part, grid).to(pipeline.device) for part in (group, next_ones))
+        prompts = [f"{x.prompt}, then {y.prompt}" for x, y in zip(group, next_ones, strict=True)]
+        added = _new_frames(setting, join.between(pipeline, a, b, new, grid.fps), group, prompts)
+        joined = torch.cat([a.cpu(), added, b.cpu()], dim=2)
+        for x, y, clip, part, said in zip(group, next_ones, joined, added, prompts, strict=True):
+            first, last = (
+                compare(score(part[:, at]), case.scene) for at, case in ((slice(3), x), (slice(-3, None), y))
+            )
+            ends.append(_both(first, "colour", "shape") and _both(last, "colour", "shape"))
+            jumps.append(_against_median(clip, range(clip.shape[1] - 1)))
+            rows.append(Row(said, clip, {"ends": ends[-1]}, frames=8))
+    return Result(
+        "Connect",
+        f"{len(made)} pairs of held-out scenes with one thing each, {grid.frames} frames, joined by {new} new ones. "
+        "An end is right if the three new frames next to a clip show its thing in colour and shape.",
+        {
+            "bridge": [
+                share("both ends right", ends, 95),
+                mean("largest step / median step", jumps, bar=2.5, most=True),
+            ]
+        },
+        {"From one to the other": sheet(rows[:12], setting.out / "connect.png", columns=1)},
+    )
+
+
+def edit(setting: Setting) -> Result:
+    """SDEdit: another style, and another colour of the thing."""
+    pipeline = setting.pipeline
+    grid = pipeline.grid()
+    made = _chosen(setting, grid, _editable)
+    styled, overlaps, recoloured, all_kept, rows = [], [], [], [], []
+    for what, change, strength in (("style", _restyled, STYLE_STRENGTH), ("colour", _recoloured, EDIT_STRENGTH)):
+        targets = [change(case, number) for number, case in enumerate(made)]
+        for start in range(0, len(made), setting.batch):
+            group, goals = made[start : start + setting.batch], targets[start : start + setting.batch]
+            videos = truth(group, grid).to(pipeline.device)
+            held = canvases.keep(pipeline.encode(videos), grid)
+            clips = _clips(setting, canvases.edit(held, strength), goals)
+            for case, video, clip in zip(goals, videos.cpu(), clips, strict=True):
+                seen = compare(score(clip), case.scene)
+                if what == "style":
+                    styled.append(seen["style"])
+                    overlaps.append(_overlap(silhouettes(video), silhouettes(clip)))
+                else:
+                    recoloured.append(seen["colour"])
+                    all_kept.append(
+                        all(
+                            seen[name] for name in ("background", "colour", "shape", "motion") if seen[name] is not None
+                        )
+                    )
+                rows.append(Row(case.prompt, torch.cat([video, clip], dim=-1), seen))
+    half = len(made)
+    return Result(
+        "Edit",
+        f"{half} held-out clips; the prompt asks for another style (strength {STYLE_STRENGTH}) or another colour of "
+        f"the thing (strength {EDIT_STRENGTH}). Left the clip that was given, right the edit.",
+        {
+            "style": [
+                share("style as told", styled, 85),
+                mean("layout kept: intersection over union", overlaps, bar=0.6),
+            ],
+            "colour": [
+                share("colour as told, background, shape and motion kept", all_kept, 80),
+                share("colour as told", recoloured),
+            ],
+        },
+        {"Edits": sheet(rows[:8] + rows[half : half + 8], setting.out / "edit.png", columns=2)},
+    )
+
+
+def reframe(setting: Setting) -> Result:
+    """A square clip inside 16:9 and 9:16."""
+    pipeline = setting.pipeline
+    grid = pipeline.grid()
+    made = _chosen(setting, grid, lambda scene: scene.shows_background and scene.camera == "still")
+    tables, sheets = {}, {}
+    wide = round(grid.height * 16 / 9 / 16) * 16
+    for name, width, height in (("16:9", wide, grid.height), ("9:16", grid.width, wide)):
+        good, rows = [], []
+        for group, videos in _batches(setting, made, grid, f"reframe to {name}"):
+            latent = pipeline.encode(videos.to(pipeline.device))
+            canvas = canvases.reframe(canvases.keep(latent, grid), width, height)
+            plain = torch.cat(list(pipeline.frames(latent, grid)), dim=2).cpu()
+            top, left = (height - grid.height) // 2, (width - grid.width) // 2
+            for case, clip, alone in zip(group, _clips(setting, canvas, group), plain, strict=True):
+                inside = clip[..., top : top + grid.height, left : left + grid.width]
+                close = float(psnr(alone[None, :, :, 8:-8, 8:-8], inside[None, :, :, 8:-8, 8:-8]).mean()) >= 30
+                seen = compare(score(clip), case.scene)
+                good.append(close and bool(seen["background"]))
+                rows.append(Row(case.prompt, clip, {"inside": close, "background": seen["background"]}))
+        tables[name] = [share("inside kept, border continues the background", good, 85)]
+        sheets[name] = sheet(rows[:12], setting.out / f"reframe_{width}x{height}.png", columns=2)
+    return Result(
+        "Reframe",
+        f"{len(made)} held-out clips inside {wide}x{grid.height} and {grid.width}x{wide}. The inside is kept if it is "
+        "within 30 dB of the same latent decoded alone, 8 pixels from the border on; the background is read from all.",
+        tables,
+        sheets,
+    )
+
+
+def sizes_agree(setting: Setting) -> Result:
+    """The same seed at preview and at full size, and the preview refined."""
+    pipeline = setting.pipeline
+    grid = pipeline.grid()
+    full = pipeline.grid(2 * grid.width, 2 * grid.height)
+    made = _chosen(setting, grid, lambda scene: scene.camera == "still", share_of=1 / 8)
+    same, after_refine, rows = [], [], []
+    for start in range(0, len(made), setting.batch):
+        group = made[start : start + setting.batch]
+        prompts, seed = [case.prompt for case in group], group[0].seed
+        small = pipeline.fill(canvases.empty(grid, len(group), pipeline.device), prompts, seed=seed, **setting.changes)
+        large = replace(canvases.empty(full, len(group), pipeline.device), scale=2)
+        refined = canvases.refine(canvases.keep(small, grid), full.width, full.height, REFINE_STRENGTH)
+        preview = torch.cat(list(pipeline.frames(small, grid)), dim=2).cpu()
+        for case, a, b, c in zip(
+            group, preview, _clips(setting, large, group), _clips(setting, refined, group), strict=True
+        ):
+            seen, others = score(a), (score(b), score(c))
+            same.append(_same_composition(seen, others[0]))
+            after_refine.append(_same_composition(seen, others[1]))
+            bigger = torch.nn.functional.interpolate(a.transpose(0, 1), scale_factor=2).transpose(0, 1)
+            verdict = {"same seed": same[-1], "refined": after_refine[-1]}
+            rows.append(Row(case.prompt, torch.cat([bigger, b, c], dim=-1), verdict, frames=3))
+    return Result(
+        "Preview and full size",
+        f"{len(made)} held-out prompts, {grid.width}x{grid.height} and {full.width}x{full.height} from the same seed, "
+        f"and the preview refined (strength {REFINE_STRENGTH}). The composition is the same if as many things of the "
+        f"same colour lie within {NEAR:.0%} of the frame of each other.",
+        {"composition": [share("same seed", same, 70), share("after refine", after_refine, 90)]},
+        {"Preview, full size from the same seed, preview refined": sheet(rows[:10], setting.out / "sizes_agree.png")},
+    )
+
+
+def permanence(setting: Setting) -> Result:
+    """A thing passes behind a wall: what comes out is what went in."""
+    pipeline = setting.pipeline
+    grid = pipeline.grid()
+    made = _chosen(setting, grid, lambda scene: scene.wall is not None and scene.style in ("flat", "neon"))
+    same, rows = [], []
+
+    def canvas_of(group: list[Case]) -> Canvas:
+        return pipeline.image_canvas(truth(group, grid)[:, :, 0].to(pipeline.device), grid, len(group))
+
+    for group, clips in setting.generate(made, grid, "behind a wall", canvas_of):
+        for case, clip in zip(group, clips, strict=True):
+            before, after = score(clip[:, :3]), score(clip[:, -3:])
+            looks = [[(thing.colour, thing.shape) for thing in seen.things] for seen in (before, after)]
+            crossed = bool(before.things and after.things) and abs(before.things[0].x - after.things[0].x) > 0.25
+            same.append(crossed and looks[0] == looks[1])
+            rows.append(Row(case.prompt, clip, {"same": same[-1]}, frames=7))
+    return Result(
+        "Permanence",
+        f"{len(made)} held-out scenes in which a thing passes behind a wall, from their first frame and the prompt: it "
+        "must be on the other side at the end, with the colour and the shape of the start.",
+        {"behind a wall": [share("comes out the same", same, 80)]},
+        {"Behind a wall": sheet(rows[:12], setting.out / "permanence.png", columns=1)},
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------- cases
+
+
+def _chosen(setting: Setting, grid: Grid, wanted: Callable[[Scene], bool], share_of: float = 1 / 4) -> list[Case]:
+    """The first held-out cases with the scenes that are wanted; their seeds follow each other."""
+    count, found, drawn = setting.part(share_of), [], 64
+    while len(found) < count:
+        drawn *= 2
+        many = cases(drawn, setting.seed, aspect=grid.width / grid.height, seconds=grid.seconds)
+        found = [case for case in many if wanted(case.scene)]
+    return [replace(case, seed=setting.seed + number) for number, case in enumerate(found[:count])]
+
+
+def _moves(scene: Scene) -> bool:
+    return scene.camera == "still" and any(thing.motion != "still" for thing in scene.things)
+
+
+def _editable(scene: Scene) -> bool:
+    """In every style there is one like it."""
+    return scene.style == "flat" and len(scene.things) == 1 and not scene.wall and scene.camera == "still"
+
+
+def _restyled(case: Case, number: int) -> Case:
+    """The scene in another style, the next of the three that suits its colours."""
+    colours = {thing.colour for thing in case.scene.things}
+    styles = ("charcoal", "neon", "blueprint") if colours <= set(NEON_COLOURS) else ("charcoal", "blueprint")
+    scene = replace(
+        case.scene,
+        style=styles[number % len(styles)],
+        background="plain",
+        background_colours=(),
+        background_rgb=(),
+        direction="",
+    )
+    return _reworded(case, scene, number)
+
+
+def _recoloured(case: Case, number: int) -> Case:
+    """The scene with another colour of its one thing, that shows before the background."""
+    scene = case.scene
+    (thing,) = scene.things
+    choice = [name for name in colours_on(scene.background, scene.background_colours, False) if name != thing.colour]
+    colour = choice[number % len(choice)]
+    return _reworded(case, replace(scene, things=(replace(thing, colour=colour, rgb=unit_rgb(colour)),)), number)
+
+
+def _reworded(case: Case, scene: Scene, number: int) -> Case:
+    return replace(case, scene=scene, prompt=caption(scene, random.Random(f"edit {number}"), "held_out"))
+
+
+# --------------------------------------------------------------------------------------------------------------- making
+
+
+def _batches(setting: Setting, made: Sequence[Case], grid: Grid, what: str) -> Iterator[tuple[list[Case], Tensor]]:
+    """(cases, what they look like (B, 3, T, H, W)) a batch at a time, on the CPU."""
+    with setting.bar(what, len(made)) as bar:
+        for start in range(0, len(made), setting.batch):
+            group = list(made[start : start + setting.batch])
+            yield group, truth(group, grid)
+            bar.update(len(group))
+
+
+def _clips(setting: Setting, canvas: Canvas, group: Sequence[Case], prompts: Sequence[str] | None = None) -> Tensor:
+    """A filled canvas as pixels on the CPU."""
+    pipeline = setting.pipeline
+    prompts = [case.prompt for case in group] if prompts is None else prompts
+    latent = pipeline.fill(canvas, prompts, seed=group[0].seed, **setting.changes)
+    return torch.cat(list(pipeline.frames(latent, canvas.grid)), dim=2).cpu()
+
+
+def _new_frames(
+    setting: Setting, part: join.Part, group: Sequence[Case], prompts: Sequence[str] | None = None
+) -> Tensor:
+    return _clips(setting, part.canvas, group, prompts)[:, :, part.first : part.first + part.count]
+
+
+# ------------------------------------------------------------------------------------------------------------- measures
+
+
+def _against_median(clip: Tensor, at: Sequence[int], closed: bool = False) -> float:
+    """The largest of the steps `at`, mean absolute differences of a frame (3, T, H, W) to the next, over the median
+    step; `closed` counts the one from the last frame to the first as the last."""
+    clip = clip.clamp(-1, 1)
+    following = torch.roll(clip, -1, dims=1) if closed else clip[:, 1:]
+    steps = (following - clip[:, : following.shape[1]]).abs().mean(dim=(0, 2, 3))
+    return float((steps[list(at)].max() + QUIET) / (steps.median() + QUIET))
+
+
+def _both(seen: Verdict, *names: str) -> bool:
+    """Whether everything among `names` that is to be seen is right."""
+    return all(seen[name] for name in names if seen[name] is not None)
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two silhouettes (T, h, w)."""
+    either = (a | b).sum()
+    return float((a & b).sum() / either) if either else 0.0
+
+
+def _same_composition(a: Reading, b: Reading) -> bool:
+    """Whether two readings see as many things, and can be matched so that colours agree and places are near."""
+    if a.count != b.count or len(a.things) != len(b.things) or not a.things or a.background != b.background:
+        return False
+    return any(
+        all(
+            x.colour == y.colour and max(abs(x.x - y.x), abs(x.y - y.y)) <= NEAR
+            for x, y in zip(a.things, order, strict=True)
+        )
+        for order in permutations(b.things)
+    )
