@@ -1,0 +1,125 @@
+"""What the live preview of Sora Sampler costs, as a share of the sampling time. Bar: 2 %.
+
+    python benchmarks/preview_share.py [--size WIDTHxHEIGHT] [--frames 17] [--steps 20] [--rounds 5]
+
+Runs the node's own sampling inside the first ComfyUI found (in its environment, on the CPU, one thread), with the
+bundled model and guidance, and takes the time within the preview's callback: film strip, progress message, and the JPEG
+as the host encodes it. Times are of the processor, medians over rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import io
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+PACK = Path(__file__).parents[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="64x64")
+    parser.add_argument("--frames", type=int, default=17)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--inside", metavar="COMFYUI", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.inside:
+        report(asked)
+        return
+    sys.path.insert(0, str(PACK))
+    from sora_core.batch.host import find_hosts
+    from tests.host.hosts import environment
+
+    hosts = find_hosts()
+    if not hosts:
+        sys.exit("No ComfyUI found: set COMFYUI_PATH.")
+    line = [str(environment(hosts[0])), __file__, "--inside", str(hosts[0].path), *sys.argv[1:]]
+    sys.exit(subprocess.run(line).returncode)
+
+
+def report(asked) -> None:
+    """In the host's environment: runs, prints one line of JSON."""
+    host, sampling, checkpoint, grids = inside(asked.inside)
+    import comfy.utils
+    import torch
+    from PIL import ImageOps
+    from timing import now
+
+    torch.set_num_threads(1)
+    model, clip, _ = host.load(checkpoint.load("bundled"))
+    width, height = map(int, asked.size.split("x"))
+    grid = grids.Grid(asked.frames, height, width, 8.0, host.size_of(model).geometry)
+    latent = {"samples": torch.zeros(1, *grid.latent_shape), "sora_grid": host.grid_to_latent(grid)}
+    positive, negative = (
+        clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in ("a red ball bounces over the grass", "")
+    )
+    spent = []
+
+    def send(done, total, preview, **_):  # what the host's server does with a preview
+        if preview is not None:
+            kind, image, largest = preview
+            ImageOps.contain(image, (largest, largest)).save(io.BytesIO(), format=kind, quality=95)
+
+    comfy.utils.set_progress_bar_global_hook(send)
+    make = sampling.film_strip_callback
+
+    def timed(*arguments):
+        callback = make(*arguments)
+
+        def call(*step):
+            start = now()
+            callback(*step)
+            spent.append(now() - start)
+
+        return call
+
+    sampling.film_strip_callback = timed
+    shares, steps = [], []
+    for turn in range(asked.rounds + 1):
+        spent.clear()
+        start = now()
+        canvas = host.canvas_of(latent, grid.geometry)
+        host.fill(model, positive, negative, canvas, seed=turn, steps=asked.steps, solver="ab2", cfg=4.0)
+        whole = now() - start
+        if turn:  # the first warms up
+            shares.append(sum(spent) / (whole - sum(spent)))
+            steps.append(whole / asked.steps)
+    share = statistics.median(shares)
+    print(
+        json.dumps(
+            {
+                "size": asked.size,
+                "frames": asked.frames,
+                "step_ms": round(1000 * statistics.median(steps), 1),
+                "preview_ms": round(1000 * statistics.median(spent), 2),
+                "share": round(share, 4),
+                "bar": 0.02,
+                "met": share < 0.02,
+            }
+        )
+    )
+
+
+def inside(comfyui: str):
+    """The pack's modules, imported as the host does: (nodes.host, nodes.host.sampling, checkpoint, grid)."""
+    sys.path.insert(0, comfyui)
+    sys.argv = ["main.py", "--cpu", "--preview-method", "latent2rgb"]
+    import comfy.options
+
+    comfy.options.enable_args_parsing()
+    spec = importlib.util.spec_from_file_location(
+        "sora_pack", PACK / "__init__.py", submodule_search_locations=[str(PACK)]
+    )
+    sys.modules["sora_pack"] = importlib.util.module_from_spec(spec)
+    names = ("nodes.host", "nodes.host.sampling", "sora_core.checkpoint", "sora_core.grid")
+    return tuple(importlib.import_module(f"sora_pack.{name}") for name in names)
+
+
+if __name__ == "__main__":
+    main()

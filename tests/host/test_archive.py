@@ -1,0 +1,48 @@
+"""What the registry would hand out installs into a fresh host and runs."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sora_core.batch.host import PACK, Server, find_hosts
+from tests.host.hosts import environment
+
+LARGEST = 100 * 2**20  # bytes that the registry takes
+
+
+def listed(*options: str) -> set[str]:
+    """Files that git tracks."""
+    done = subprocess.run(["git", "ls-files", "-z", *options], cwd=PACK, capture_output=True, check=True)
+    return set(filter(None, done.stdout.decode().split("\0")))
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """Built as comfy-cli does: every file that git tracks, less what .comfyignore names."""
+    if not (PACK / ".git").exists():
+        pytest.skip("An archive is built from a git checkout, and this is none.")
+    folder = tmp_path_factory.mktemp("archive")
+    for name in listed() - listed("--cached", "--ignored", "--exclude-from=.comfyignore"):
+        if (PACK / name).exists():
+            (folder / "files" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(PACK / name, folder / "files" / name)
+    return shutil.make_archive(str(folder / "node"), "zip", folder / "files")
+
+
+def test_an_archive_installs_and_runs_the_first_template(archive, tmp_path):
+    shutil.unpack_archive(archive, tmp_path / "sora")
+    top = {path.name for path in (tmp_path / "sora").iterdir()}
+    assert {"__init__.py", "nodes", "sora_core", "workflows", "web", "locales", "requirements.txt", "LICENSE"} <= top
+    assert not top & {"tests", "benchmarks", "noxfile.py", ".ci", ".git"}
+    host = find_hosts()[0]
+    with Server(host, environment(host), pack=tmp_path / "sora") as server:
+        assert "text_to_video" in server.get("/workflow_templates")["sora"]
+        workflow = tmp_path / "sora" / "workflows" / "text_to_video.json"
+        result = server.run(server.load(workflow, {"SoraSampler.steps": 1}))
+    assert [item["filename"] for item in result.files("mp4")] == ["video_00001_.mp4"]
+
+
+def test_an_archive_is_small_enough(archive):
+    assert Path(archive).stat().st_size < LARGEST
