@@ -14,7 +14,7 @@ import torch
 
 from ..errors import UserError
 from ..files import check_writable
-from . import codec, prompting, report, text_to_video
+from . import codec, drift, prompting, report, text_to_video
 from .setting import Setting
 
 SECTIONS = {
@@ -31,6 +31,8 @@ SECTIONS = {
     "reframe": prompting.reframe,
     "preview": prompting.sizes_agree,
     "permanence": prompting.permanence,
+    "long": drift.long_videos,
+    "extended": drift.extended,
 }
 CODEC_ONLY = {"clips", "photographs"}  # the sections that a checkpoint without a transformer is enough for
 
@@ -51,7 +53,8 @@ def run(
     Args:
         out: folder for report.md, report.json and pictures.
         checkpoint: see `checkpoint.load`.
-        count: held-out cases of the main section; the others take a quarter, sizes and previews an eighth.
+        count: held-out cases of the main section; the others take a quarter, sizes and previews an eighth,
+            long videos and repeated extensions a tenth.
         seed: of the cases and of the noise; fewer cases are the first of many.
         batch: clips that are generated at a time.
         only: names in `SECTIONS`; None runs all.
