@@ -15,6 +15,10 @@ from ..layers import RMSNorm
 
 State = dict[nn.Module, Tensor]
 
+# PyTorch convolves a single image of no more values than this by another algorithm (on a CPU), whose last bits differ;
+# a second image beside it keeps a clip in pieces equal to the whole, bit for bit.
+SMALL = 20480
+
 
 class SpatialConv(nn.Module):
     """3 x 3 convolution of every frame by itself, zeros around the picture."""
@@ -24,8 +28,12 @@ class SpatialConv(nn.Module):
         self.conv = operations.Conv2d(width_in, width_out, 3, padding=1, device=device, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        frames = rearrange(x, "b t h w c -> (b t) c h w")  # a view: the memory stays channels-last
-        return rearrange(self.conv(frames), "(b t) c h w -> b t h w c", b=x.shape[0])
+        # (B T, H, W, C) by way of one axis: even one frame then has channels-last strides, which choose the algorithm
+        frames = x.reshape(-1).view(-1, *x.shape[2:])
+        if frames.numel() <= SMALL:
+            frames = torch.cat([frames, frames[:1]])
+        y = self.conv(frames.movedim(-1, 1)).movedim(1, -1)
+        return y[: x.shape[0] * x.shape[1]].unflatten(0, x.shape[:2])
 
 
 class TemporalConv(nn.Module):
@@ -40,7 +48,7 @@ class TemporalConv(nn.Module):
         if past is None:
             past = x[:, :1].expand(-1, 2, -1, -1, -1)
         x = torch.cat([past, x], dim=1)
-        state[self] = x[:, -2:]
+        state[self] = x[:, -2:].clone()  # a view would keep the whole piece
         return self.linear(torch.cat([x[:, :-2], x[:, 1:-1], x[:, 2:]], dim=-1))
 
 

@@ -24,6 +24,12 @@ def vae(request):
     return model.eval().requires_grad_(False)
 
 
+def assert_same(vae, got, expected):
+    """Bit for bit at the sizes that are released; layers of a few channels are summed in an order that depends on the
+    size of the picture."""
+    torch.testing.assert_close(got, expected, rtol=0, atol=0 if vae.config == VAEConfig() else EXACT)
+
+
 def clip(frames, height=40, width=56, batch=1):
     return torch.rand(batch, 3, frames, height, width, generator=torch.Generator().manual_seed(frames)) * 2 - 1
 
@@ -50,26 +56,26 @@ def test_streaming_equals_whole(vae, frames, pieces):
     video = clip(frames)
     whole = vae.encode(video)
     latents = list(vae.encode_stream(video.split(pieces, dim=2)))
-    torch.testing.assert_close(torch.cat(latents, dim=2), whole, rtol=0, atol=EXACT)
+    assert_same(vae, torch.cat(latents, dim=2), whole)
     streamed = torch.cat(list(vae.decode_stream(whole.split(pieces, dim=2), frames)), dim=2)
-    torch.testing.assert_close(streamed, vae.decode(whole, frames), rtol=0, atol=EXACT)
+    assert_same(vae, streamed, vae.decode(whole, frames))
 
 
 @pytest.mark.parametrize("tile", [1, 5, 8, 1000])
 def test_tiles_equal_whole(vae, tile):
     video = clip(9, 104, 136)
     whole = vae.encode(video)
-    torch.testing.assert_close(vae.encode(video, tile=tile), whole, rtol=0, atol=EXACT)
-    torch.testing.assert_close(vae.decode(whole, tile=tile), vae.decode(whole), rtol=0, atol=EXACT)
+    assert_same(vae, vae.encode(video, tile=tile), whole)
+    assert_same(vae, vae.decode(whole, tile=tile), vae.decode(whole))
 
 
 def test_tiles_and_streams_together(vae):
     video = clip(13, 104, 88)
     whole = vae.encode(video)
     latents = torch.cat(list(vae.encode_stream(video.split(2, dim=2), tile=4)), dim=2)
-    torch.testing.assert_close(latents, whole, rtol=0, atol=EXACT)
+    assert_same(vae, latents, whole)
     frames = torch.cat(list(vae.decode_stream([whole], tile=4)), dim=2)
-    torch.testing.assert_close(frames, vae.decode(whole), rtol=0, atol=EXACT)
+    assert_same(vae, frames, vae.decode(whole))
 
 
 def test_a_tile_without_its_halo_would_show(vae, monkeypatch):
