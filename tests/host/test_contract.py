@@ -6,7 +6,12 @@
 import json
 from pathlib import Path
 
+import pytest
+
 CONTRACT = json.loads((Path(__file__).parent / "nodes.json").read_text())
+EARLIER = sorted(
+    path for path in (Path(__file__).parent / "earlier").glob("*/*.json") if not path.name.endswith(".api.json")
+)
 
 
 def test_no_node_is_missing_and_none_is_undeclared(server):
@@ -38,3 +43,16 @@ def test_the_menus_of_solvers_and_sizes_only_grow(server):
     ):
         kind, settings = info[node]["input"]["required"][name]
         assert set(options) <= set(kind if isinstance(kind, list) else settings["options"])
+
+
+@pytest.mark.parametrize("path", EARLIER, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_workflow_of_an_earlier_version_means_what_it_meant(server, path, picture_in, photo):
+    """Beside each file as the front end saved it lies what it meant then, in API format, which is run too."""
+    picture_in(photo, "example.png")
+    then = json.loads(path.with_suffix(".api.json").read_text(encoding="utf-8"))
+    now = server.load(path)
+    for number, node in then.items():
+        assert now[number]["class_type"] == node["class_type"]
+        assert now[number]["inputs"].items() >= node["inputs"].items(), node["class_type"]
+    next(node for node in then.values() if node["class_type"] == "SoraSampler")["inputs"]["steps"] = 1
+    assert len([item for item in server.run(then).files() if item["type"] == "output"]) == 1
