@@ -19,7 +19,15 @@ ROOT = Path(__file__).parent
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")  # a trio that belongs together
 TORCH_FAMILY = ("torch", "torchvision", "torchaudio")
 DEMO = ("numpy", "pillow", "tqdm", "requests", "websockets>=15")
-TEST = (*DEMO, "pyarrow>=14", "pytest>=8", "hypothesis", "scikit-image>=0.22", "tomli; python_version < '3.11'")
+TEST = (
+    *DEMO,
+    "pyarrow>=14",
+    "ray>=2.40",
+    "pytest>=8",
+    "hypothesis",
+    "scikit-image>=0.22",
+    "tomli; python_version < '3.11'",
+)
 BROWSER = (*TEST, "playwright>=1.40")
 LINT = ("ruff==0.17.6",)
 

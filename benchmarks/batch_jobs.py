@@ -60,7 +60,7 @@ def right(out: Path, count: int) -> int:
         with Image.open(out / f"{row:05d}.png") as image:
             r, g, b = image.convert("RGB").getpixel((0, 0))
         good += (r << 16 | g << 8 | b) == colour(row)
-    pictures = list(out.glob("*.png"))
+    pictures = list(out.glob("[!.]*.png"))  # a kill leaves hidden parts of files
     assert len(pictures) == count, f"{len(pictures)} pictures for {count} rows"
     return good
 

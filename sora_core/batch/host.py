@@ -27,10 +27,11 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 # What the host's process runs first: it ends, and takes its folder with it, when whoever started it is gone, however
 # that came about. A pipe tells it, which needs no signal and works on every system.
 LAUNCH = """
-import os, runpy, shutil, sys, threading
+import os, runpy, subprocess, sys, threading
 def watch(folder):
     sys.stdin.buffer.read()  # ends when the other side is closed, that is, when its process has ended
-    shutil.rmtree(folder, ignore_errors=True)
+    remove = "import shutil, sys; shutil.rmtree(sys.argv[1], ignore_errors=True)"
+    subprocess.Popen([sys.executable, "-c", remove, folder])  # not here: this process would write into it meanwhile
     os._exit(1)
 folder, *sys.argv = sys.argv[1:]
 threading.Thread(target=watch, args=(folder,), daemon=True).start()
@@ -151,7 +152,7 @@ class Server(Client):
     def __exit__(self, *_) -> None:
         self.stop()
 
-    def start(self, timeout: float = 240) -> Server:
+    def start(self, timeout: float = 600) -> Server:
         """Start the process and wait until it answers.
 
         Raises:
@@ -193,7 +194,8 @@ class Server(Client):
                 return
             except HostGone:
                 time.sleep(0.2)
-        raise HostError(f"ComfyUI at {self.host.path} did not answer within {timeout:.0f} seconds.", self.tail())
+        said = f"ComfyUI at {self.host.path} did not answer within {timeout:.0f} seconds"
+        raise HostError(f"{said}; its last words: {self.tail(1)}", self.tail())
 
     def _line(self) -> list[str]:
         folders = {

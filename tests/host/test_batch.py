@@ -1,0 +1,361 @@
+"""`sora batch` against real hosts: every row once, whatever is killed meanwhile, and one sentence when it cannot be."""
+
+import hashlib
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sora_core.batch import run, table
+from sora_core.batch.client import Client, WorkflowError
+from sora_core.batch.host import PACK, Server, find_hosts
+from sora_core.batch.store import DONE, Store
+from sora_core.cli import main
+from tests.host.hosts import environment
+
+DOCS = PACK / "docs" / "batch.md"
+
+
+@pytest.fixture(scope="session")
+def bench():
+    """The scenarios of the benchmark, which are these tests in large."""
+    sys.path.insert(0, str(PACK / "benchmarks"))
+    try:
+        import batch_jobs
+    finally:
+        sys.path.pop(0)
+    return batch_jobs
+
+
+@pytest.fixture
+def command(bench, server, tmp_path):
+    """(rows, more arguments) -> the command's arguments; results in tmp_path/out, 4 jobs at a time."""
+
+    def make(count: int, *more: str, url: str = server.url) -> list[str]:
+        workflow, rows = bench.write_jobs(tmp_path, count)
+        out = str(tmp_path / "out")
+        asked = ["batch", str(workflow), "--table", str(rows), "--out", out, "--host", url]
+        return [*asked, "--set", "EmptyImage.color={color}", *more]
+
+    return make
+
+
+def process(asked: list[str], **options) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", "sora_core", *asked], cwd=PACK, stderr=subprocess.PIPE, **options)
+
+
+def records(folder: Path) -> dict:
+    return Store(str(folder / "out")).records()
+
+
+def wait_for(condition, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "It did not happen."
+        time.sleep(0.05)
+
+
+def slow(count: int, folder: Path) -> tuple[str, str]:
+    """Jobs of a second or so each, to have something to interrupt: (workflow, table)."""
+    size = {"width": 1536, "height": 1536, "batch_size": 3, "color": 0}
+    graph = {
+        "1": {"class_type": "EmptyImage", "inputs": size},
+        "2": {"class_type": "ImageBlur", "inputs": {"image": ["1", 0], "blur_radius": 2, "sigma": 1.0}},
+        "3": {"class_type": "ImageFromBatch", "inputs": {"image": ["2", 0], "batch_index": 0, "length": 1}},
+        "4": {"class_type": "ImageScale", "inputs": {"image": ["3", 0], "upscale_method": "area", "crop": "disabled"}},
+        "5": {"class_type": "SaveImage", "inputs": {"images": ["4", 0], "filename_prefix": "slow"}},
+    }
+    graph["4"]["inputs"] |= {"width": 16, "height": 16}
+    (folder / "slow.json").write_text(json.dumps(graph))
+    (folder / "slow.csv").write_text("c\n" + "".join(f"{row}\n" for row in range(count)))
+    return str(folder / "slow.json"), str(folder / "slow.csv")
+
+
+# ----------------------------------------------------------------------------------------------------- what it does
+
+
+def test_every_row_is_done_once_and_its_record_says_how(bench, server, command, tmp_path, capsys):
+    asked = command(6, "--name", "pictures/{row} {color}", "--json")
+    queued = len(server.get("/history"))
+    assert main(asked) == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (said["rows"], said["new"]) == (6, 6) and len(server.get("/history")) == queued + 6
+    found = records(tmp_path)
+    assert len({record.prompt_id for record in found.values()}) == 6
+    for row, record in found.items():
+        (file,) = record.files
+        data = (tmp_path / "out" / file["file"]).read_bytes()
+        assert file == {
+            "file": f"pictures/{row} {bench.colour(row)}.png",
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "bytes": len(data),
+        }
+        assert record.settings == {"EmptyImage.color": str(bench.colour(row))}
+        assert record.state == DONE and record.host == server.url and record.seconds >= 0 and record.error is None
+    # Once more: nothing is done, and a row that was added is all that is.
+    assert main(asked) == 0 and len(server.get("/history")) == queued + 6
+    assert main(command(7, "--name", "pictures/{row} {color}")) == 0
+    assert len(server.get("/history")) == queued + 7 and len(records(tmp_path)) == 7
+    # Another job under the same number is not silently taken for done.
+    assert main([*asked[:-3], "--name", "x{row}", "--set", "EmptyImage.width=32"]) == 2
+    assert "was made from another workflow, table or --set" in capsys.readouterr().err
+
+
+def test_a_template_of_the_front_end_with_prompts_and_seeds_from_a_table(server, tmp_path, capsys):
+    rows = [{"text": "a red ball", "seed": 5}, {"text": "ein / grüner Stern", "seed": 6}]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    asked = ["batch", str(PACK / "workflows" / "text_to_image.json"), "--table", str(tmp_path / "t.jsonl")]
+    asked += ["--set", "Prompt.text={text}", "--set", "SoraSampler.seed={seed}", "--set", "SoraSampler.steps=1"]
+    asked += ["--host", server.url, "--out", str(tmp_path / "out"), "--name", "{row} {text}"]
+    assert main(asked) == 0, capsys.readouterr().err
+    found = records(tmp_path)
+    assert [found[row].seed for row in (1, 2)] == [5, 6]
+    with Image.open(tmp_path / "out" / "2 ein _ grüner Stern.png") as image:
+        prompt = json.loads(image.info["prompt"])
+        assert "ein / grüner Stern" in [node["inputs"].get("text") for node in prompt.values()]
+        assert json.loads(image.info["workflow"])["nodes"]  # the graph opens again from the picture
+
+
+def test_pictures_are_uploaded_under_names_of_their_own(bench, server, tmp_path):
+    graph = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "none.png"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "copy"}},
+    }
+    (tmp_path / "w.json").write_text(json.dumps(graph))
+    for row in (1, 2):  # two files of the same name
+        (tmp_path / str(row)).mkdir()
+        Image.new("RGB", (8, 8), f"#{bench.colour(row):06x}").save(tmp_path / str(row) / "photo.png")
+    lines = "".join(f"{tmp_path / str(row) / 'photo.png'}\n" for row in (1, 2))
+    (tmp_path / "t.csv").write_text("photo\n" + lines)
+    asked = ["batch", str(tmp_path / "w.json"), "--table", str(tmp_path / "t.csv"), "--host", server.url]
+    assert main([*asked, "--upload", "LoadImage.image={photo}", "--out", str(tmp_path / "out")]) == 0
+    assert bench.right(tmp_path / "out", 2) == 2
+
+
+def test_never_more_jobs_wait_than_were_allowed(bench, server, tmp_path):
+    bench.write_jobs(tmp_path, 12)
+    jobs = table.jobs(table.read(tmp_path / "rows.csv"), bench.WORKFLOW, bench.SETTINGS, {}, "{row:05d}")
+    store, lengths = Store(str(tmp_path / "out")), []
+    worker = run.Worker(Client(server.url), store, bench.WORKFLOW)
+
+    def watch(kind, data) -> None:
+        if kind == "status":
+            lengths.append(data["status"]["exec_info"]["queue_remaining"])
+
+    worker.watchers.append(watch)
+    run.on_host(worker, run.remaining(jobs, store), 2, lambda record: None)
+    assert 1 <= max(lengths) <= 2 and bench.right(tmp_path / "out", 12) == 12
+
+
+def test_results_go_to_any_location_of_fsspec(bench, server, command, tmp_path):
+    asked = command(2)
+    place = f"memory://{tmp_path.name}-{server.host.version}"
+    asked[asked.index("--out") + 1] = place
+    assert main(asked) == 0
+    store = Store(place)
+    for row, record in store.records().items():
+        assert store.exists(f"{row:05d}.png") and record.state == DONE
+
+
+# ------------------------------------------------------------------------------------------ what goes wrong meanwhile
+
+
+def test_a_killed_run_goes_on_where_it_was_and_queues_nothing_twice(bench, server, command, tmp_path):
+    asked, queued = command(30), len(server.get("/history"))
+    running = process(asked)
+    wait_for(lambda: sum(record.state == DONE for record in records(tmp_path).values()) >= 5)
+    running.kill()
+    running.communicate()
+    before = records(tmp_path)
+    assert len(before) < 30
+    assert main(asked) == 0
+    assert bench.right(tmp_path / "out", 30) == 30
+    assert len(server.get("/history")) == queued + 30  # what the host had already got was found, not queued again
+    after = records(tmp_path)
+    assert all(after[row].prompt_id == record.prompt_id for row, record in before.items())
+
+
+def test_an_interrupt_clears_the_queue_and_keeps_what_was_done(server, tmp_path):
+    graph, rows = slow(6, tmp_path)
+    asked = ["batch", graph, "--table", rows, "--set", "EmptyImage.color={c}", "--out", str(tmp_path / "out")]
+    asked += ["--host", server.url]
+    queued = len(server.get("/history"))
+    running = process(asked)
+    wait_for(lambda: any(record.state == DONE for record in records(tmp_path).values()))
+    running.send_signal(signal.SIGINT)
+    _, told = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert re.search(rb"sora: interrupted; \d of 6 rows are done, the same command goes on.\n$", told), told
+    assert not server.get("/queue")["queue_pending"]
+    assert main(asked) == 0
+    assert len(server.get("/history")) == queued + 6 and len(records(tmp_path)) == 6
+
+
+def test_rows_that_fail_are_named_tried_again_and_hinder_no_other(server, tmp_path, capsys):
+    graph = {
+        "1": {"class_type": "SoraLoadModel", "inputs": {"checkpoint": "tiny.safetensors"}},
+        "2": {"class_type": "VAEDecode", "inputs": {"samples": ["3", 0], "vae": ["1", 2]}},
+        "3": {"class_type": "EmptyLatentImage", "inputs": {"width": 16, "height": 16, "batch_size": 1}},
+        "4": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "x"}},
+    }
+    fine = {"1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}}}
+    fine["2"] = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "y"}}
+    (tmp_path / "fails.json").write_text(json.dumps(graph))  # a latent of four channels is none of this VAE's
+    (tmp_path / "fine.json").write_text(json.dumps(fine))
+    (tmp_path / "t.csv").write_text("width\n8\n999999999\n16\n")
+    common = ["--table", str(tmp_path / "t.csv"), "--host", server.url]
+    queued = len(server.get("/history"))
+    asked = ["batch", str(tmp_path / "fails.json"), *common, "--out", str(tmp_path / "none"), "--retries", "1"]
+    assert main([*asked, "--set", "EmptyLatentImage.batch_size={row}"]) == 2
+    assert "3 of 3 rows failed (row" in capsys.readouterr().err
+    assert len(server.get("/history")) == queued + 6  # each was tried twice
+    # The host refuses row 2; it is not asked again, and the others are done.
+    asked = ["batch", str(tmp_path / "fine.json"), *common, "--out", str(tmp_path / "out")]
+    assert main([*asked, "--set", "EmptyImage.width={width}"]) == 2
+    told = capsys.readouterr().err
+    assert "1 of 3 rows failed (row 2: EmptyImage: " in told and "the same command tries them again." in told
+    assert {row: record.state for row, record in records(tmp_path).items()} == {1: DONE, 2: "failed", 3: DONE}
+
+
+def test_a_workflow_that_saves_nothing(server, tmp_path, capsys):
+    graph = {"1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}}}
+    graph["2"] = {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}
+    (tmp_path / "w.json").write_text(json.dumps(graph))
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    asked = ["batch", str(tmp_path / "w.json"), "--table", str(tmp_path / "t.csv"), "--out", str(tmp_path / "out")]
+    assert main([*asked, "--host", server.url]) == 2
+    assert "The workflow saves no file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--set", "EmptyPicture.color=1"], "The workflow has no node 'EmptyPicture'; it has 1 (EmptyImage)"),
+        (["--set", "EmptyImage.colour=1"], "The node 1 (EmptyImage) has no input 'colour'; it has width"),
+        (["--set", "EmptyImage.width=wide"], "EmptyImage.width takes a whole number, not 'wide'."),
+        (["--upload", "SaveImage.filename_prefix=/nowhere/{row}.png"], "/nowhere/1.png cannot be read"),
+    ],
+)
+def test_what_cannot_be_set_is_told_before_anything_is_queued(server, command, capsys, more, said):
+    queued = len(server.get("/history"))
+    assert main(command(2, *more)) == 2
+    assert f"Row 1: {said}" in capsys.readouterr().err and len(server.get("/history")) == queued
+
+
+def test_a_full_disk(bench, server, command, tmp_path):
+    """A limit on the size of files stands for it: the system says so in the same way, and root is not exempt."""
+    asked, queued = command(3), len(server.get("/history"))
+    limit = 290  # bytes: less than a record
+    running = process(asked, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    _, told = running.communicate(timeout=60)
+    assert running.returncode == 2 and b"the disk is full. Free some space and try again." in told, told
+    assert not list((tmp_path / "out").rglob("*.*")) and len(server.get("/history")) == queued
+    assert main(asked) == 0 and bench.right(tmp_path / "out", 3) == 3
+
+
+def test_a_host_that_goes_away_and_one_that_comes_back(bench, tmp_path, capsys):
+    """Killed in the middle: after `--patience` it is one sentence; a host that is back within it is used again."""
+    host = find_hosts()[0]
+    with Server(host, environment(host)) as own:
+        graph, rows = slow(6, tmp_path)
+        asked = ["batch", graph, "--table", rows, "--set", "EmptyImage.color={c}", "--host", own.url]
+
+        def falls(folder: Path, seconds: float, back: bool) -> tuple[int, str]:
+            line, codes = [*asked, "--out", str(folder / "out"), "--patience", str(seconds)], []
+            thread = threading.Thread(target=lambda: codes.append(main(line)))
+            thread.start()
+            wait_for(lambda: any(record.state == DONE for record in records(folder).values()))
+            own.process.kill()
+            own.process.wait()
+            if back:
+                own.revive()
+            thread.join(200)
+            return codes[0], capsys.readouterr().err
+
+        code, told = falls(tmp_path / "back", 600.0, back=True)
+        assert code == 0, told
+        code, told = falls(tmp_path / "gone", 1.0, back=False)
+        assert code == 2 and f"sora: No ComfyUI answers at {own.url}" in told
+    found = records(tmp_path / "back")
+    assert len(found) == 6 and all(record.state == DONE for record in found.values())
+    assert 0 < len(records(tmp_path / "gone")) < 6
+
+
+def test_a_host_dies_with_whoever_started_it(tmp_path):
+    host = find_hosts()[0]
+    script = (
+        "import sys, time\nfrom pathlib import Path\nfrom sora_core.batch.host import Host, Server\n"
+        "server = Server(Host(Path(sys.argv[1])), Path(sys.argv[2]))\nserver._launch()\n"
+        "print(server.process.pid, server.folder, flush=True)\ntime.sleep(600)\n"
+    )
+    line = [sys.executable, "-c", script, str(host.path), str(environment(host))]
+    parent = subprocess.Popen(line, cwd=PACK, stdout=subprocess.PIPE, text=True)
+    pid, folder = parent.stdout.readline().split()
+    parent.kill()
+    parent.communicate()
+    wait_for(lambda: not os.path.exists(f"/proc/{pid}") and not os.path.exists(folder))
+
+
+# ---------------------------------------------------------------------------------------------------------- clusters
+
+
+def test_an_actor_that_is_killed_costs_no_row_and_doubles_none(bench, tmp_path):
+    pytest.importorskip("ray")
+    result = bench.on_cluster(find_hosts()[0], tmp_path, 16, bench.kill_actor)
+    assert (result["exit"], result["right"], result["done"], result["ids"]) == (0, 16, 16, 16)
+    assert result["done_again"] == 0 and result["hosts"] >= 2
+
+
+def test_a_cluster_works_on_hosts_that_run_already(bench, server, command, tmp_path, capsys):
+    pytest.importorskip("ray")
+    queued = len(server.get("/history"))
+    assert main(command(5, "--ray", "local", "--host", server.url)) == 0, capsys.readouterr().err
+    assert bench.right(tmp_path / "out", 5) == 5 and len(server.get("/history")) == queued + 5
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--ray", "127.0.0.1:1"], "No Ray cluster answers at '127.0.0.1:1'"),
+        (["--ray", "local", "--set", "EmptyImage.colour=1"], "Row 1: The node 1 (EmptyImage) has no input 'colour'"),
+    ],
+)
+def test_a_cluster_that_is_not_there_and_one_that_is_asked_wrongly(command, capsys, more, said):
+    pytest.importorskip("ray")
+    assert main(command(2, *more)) == 2
+    assert said in capsys.readouterr().err
+
+
+# --------------------------------------------------------------------------------------------------------------- docs
+
+
+def test_the_examples_of_the_documentation_run(server, tmp_path, monkeypatch):
+    """Each block of Python in docs/batch.md, on this host; workflows/ and a table lie where the page supposes them."""
+    shutil.copytree(PACK / "workflows", tmp_path / "workflows")
+    api = Client(server.url).load(tmp_path / "workflows" / "text_to_image.json", {"SoraSampler.steps": 1})
+    (tmp_path / "text_to_image_api.json").write_text(json.dumps(api))
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.S)
+    assert len(blocks) >= 3
+    for block in blocks:
+        script = block.replace("127.0.0.1:8188", server.url.removeprefix("http://"))
+        line = [sys.executable, "-c", script]
+        done = subprocess.run(line, env=os.environ | {"PYTHONPATH": str(PACK)}, capture_output=True, text=True)
+        assert done.returncode == 0, f"{block}\n{done.stderr}"
+
+
+def test_an_error_of_a_node_is_told_by_the_client(server):
+    graph = {"1": {"class_type": "LoadImage", "inputs": {"image": "missing.png"}}}
+    graph["2"] = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}}
+    with pytest.raises(WorkflowError, match="LoadImage"):
+        Client(server.url).run(graph)
