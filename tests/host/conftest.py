@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,10 +57,19 @@ def engine(tiny) -> Pipeline:
 def server(request, tiny):
     """A host with this pack and the tiny checkpoint in its models/checkpoints."""
     host = request.param
-    with Server(host, environment(host), arguments=("--preview-method", "latent2rgb")) as running:
+    running = Server(host, environment(host), arguments=("--preview-method", "latent2rgb"))
+    (running.folder / "custom_nodes").mkdir()
+    (running.folder / "custom_nodes" / "tiny_models.py").symlink_to(Path(__file__).parent / "tiny_models.py")
+    with running:
         shutil.copy(tiny, running.folder / "models" / "checkpoints" / TINY)
         checkpoint.save(running.folder / "models" / "checkpoints" / SMALLEST, networks(depth=1, local_mix=False))
         yield running
+
+
+@pytest.fixture(scope="session")
+def host_models(server):
+    """Tiny random weights of the host's own video models, in the host's folders."""
+    server.run({"1": {"class_type": "TinyModels", "inputs": {}}})
 
 
 @pytest.fixture

@@ -1,0 +1,210 @@
+"""The canvas on the host's own video models: tiny random weights, loaded by the host's loaders (see tiny_models.py)."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from sora_core.batch.client import WorkflowError
+from tests.host.graph import Graph
+
+pytestmark = pytest.mark.usefixtures("host_models")
+
+SCALING = 1e-5  # relative: the host scales a latent for its model and back in float32
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model of the host, and the size at which it is tested: a clip of three latent frames."""
+
+    name: str
+    text_width: int
+    frames: int
+    width: int
+    height: int
+    latent: tuple[int, int, int, int]  # what the grid must come out as
+    kind: str  # of its levels: patch, frame or one
+
+    def load(self, g: Graph) -> tuple[list, list]:
+        """(MODEL, VAE)."""
+        if self.name == "ltx":
+            model, _, vae = g("CheckpointLoaderSimple", ckpt_name="ltx.safetensors").outputs(3)
+            return model, vae
+        vae = "wan" if self.name in ("wan_t2v", "wan_i2v") else self.name
+        model = g("UNETLoader", unet_name=f"{self.name}.safetensors", weight_dtype="default")[0]
+        return model, g("VAELoader", vae_name=f"{vae}.safetensors")[0]
+
+
+CASES = [
+    Case("wan_t2v", 4096, 9, 64, 48, (16, 3, 6, 8), "one"),
+    Case("wan_i2v", 4096, 9, 64, 48, (16, 3, 6, 8), "one"),
+    Case("wan22", 4096, 9, 64, 48, (48, 3, 4, 4), "frame"),  # 48 pixels are three cells, and a patch takes two
+    Case("hunyuan", 32, 9, 64, 48, (16, 3, 6, 8), "one"),
+    Case("ltx", 64, 17, 128, 96, (128, 3, 3, 4), "patch"),
+]
+LEVELS = ["first", "ends", "region", "mixed", "edit"]
+each_model = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+class Film(Graph):
+    """A graph with a model of the host, its VAE, a grid for it and two prompts."""
+
+    def __init__(self, case: Case, frames: int | None = None):
+        super().__init__()
+        self.model, self.vae = case.load(self)
+        size = {"size": "custom", "width": case.width, "height": case.height, "length": frames or case.frames}
+        size |= {"unit": "frames", "fps": 8.0, "batch_size": 1}
+        self.latent = self("SoraPatchGrid", **size, model=self.model)[0]
+        text = {"width": case.text_width, "mask": case.name == "ltx"}
+        self.positive, self.negative = (self("TinyText", **text, seed=seed)[0] for seed in (1, 2))
+
+    def canvas(self, kind: str, seed: int = 7) -> tuple[list, list]:
+        """(LATENT, LATENT whose samples are its levels)."""
+        return tuple(self("TinyCanvas", latent=self.latent, levels=kind, seed=seed).outputs(2))
+
+    def sample(self, latent: list, **changes) -> list:
+        settings = {"seed": 3, "steps": 3, "cfg": 2.0, "solver": "euler", "shift": 2.0}
+        settings |= {"cfg_from": 0.0, "cfg_to": 1.0, "cfg_rescale": 0.0}
+        inputs = {"model": self.model, "positive": self.positive, "negative": self.negative, "latent": latent}
+        return self("SoraSampler", **(inputs | settings | changes))[0]
+
+    def ksample(self, latent: list, **changes) -> list:
+        settings = {"seed": 3, "steps": 3, "cfg": 2.0, "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0}
+        inputs = {"model": self.model, "positive": self.positive, "negative": self.negative, "latent_image": latent}
+        return self("KSampler", **(inputs | settings | changes))[0]
+
+    def keep(self, latent: list, name: str = "latent") -> str:
+        return self("SaveLatent", samples=latent, filename_prefix=name).name
+
+
+def vae_if_needed(g: Film, case: Case) -> dict:
+    """Sora Sampler's input `vae`, for the one that reads kept frames on grey."""
+    return {"vae": g.vae} if case.name == "wan_i2v" else {}
+
+
+@each_model
+def test_the_grid_reads_the_geometry_of_the_model(server, latents, case):
+    g = Film(case)
+    node = g.keep(g.latent)
+    assert latents(server.run(g.api), node).shape == (1, *case.latent)
+
+
+@each_model
+@pytest.mark.parametrize("kind", LEVELS)
+def test_what_is_kept_stays_bit_for_bit_and_the_rest_is_new(server, latents, case, kind):
+    g = Film(case)
+    canvas, levels = g.canvas(kind)
+    nodes = [g.keep(latent) for latent in (canvas, levels, g.sample(canvas, **vae_if_needed(g, case)))]
+    content, level, filled = (latents(result, node) for result in [server.run(g.api)] for node in nodes)
+    kept = (level == 0).expand_as(content)
+    assert torch.equal(filled[kept], content[kept])
+    assert torch.isfinite(filled).all() and (filled - content)[~kept].abs().min() > 0
+
+
+@each_model
+def test_ksampler_takes_the_canvas_and_keeps_it_to_the_precision_of_its_scaling(server, latents, case):
+    g = Film(case)
+    canvas, levels = g.canvas("ends")
+    nodes = [g.keep(latent) for latent in (canvas, levels, g.ksample(canvas))]
+    content, level, filled = (latents(result, node) for result in [server.run(g.api)] for node in nodes)
+    kept = (level == 0).expand_as(content)
+    assert (filled - content)[kept].abs().max() <= SCALING * content.abs().max()
+    assert torch.isfinite(filled).all() and (filled - content)[~kept].abs().max() > 0.1
+
+
+@each_model
+@pytest.mark.parametrize("kind", LEVELS)
+def test_the_model_is_told_the_true_level_of_all_that_it_sees(server, latents, case, kind):
+    """A model that knows the content sees exactly (1 - level) content + level noise at every step."""
+    seed = 1000 + 10 * CASES.index(case) + LEVELS.index(kind)
+    g = Film(case)
+    canvas, _ = g.canvas(kind, seed)
+    model = g("TinyOracle", model=g.model, canvas=canvas, seed=seed)[0]
+    filled = g.sample(canvas, model=model, seed=seed, steps=5, solver="ab2", **vae_if_needed(g, case))
+    nodes = g.keep(canvas), g.keep(filled), g.keep(g("TinyVerdict", latent=filled, seed=seed)[0])
+    content, filled, error = (latents(result, node) for result in [server.run(g.api)] for node in nodes)
+    assert error.item() <= 1e-4
+    assert (filled - content).abs().max() <= 1e-4 * content.abs().max()
+
+
+@each_model
+def test_steps_taken_again_keep_what_is_kept_and_change_the_rest(server, latents, case):
+    g = Film(case)
+    canvas, levels = g.canvas("first")
+    settings = vae_if_needed(g, case)
+    filled = g.sample(canvas, **settings), g.sample(canvas, resample=2, **settings)
+    nodes = [g.keep(latent) for latent in (canvas, levels, *filled)]
+    content, level, plain, again = (latents(result, node) for result in [server.run(g.api)] for node in nodes)
+    kept = (level == 0).expand_as(content)
+    assert torch.equal(again[kept], content[kept])
+    assert torch.isfinite(again).all() and (again - plain)[~kept].abs().max() > 0.1
+
+
+@each_model
+def test_a_latent_of_another_model_is_refused_with_both_geometries(server, case):
+    g = Film(case)
+    other = Film(next(other for other in CASES[::-1] if other.latent[0] != case.latent[0]))
+    g.api |= {f"other{name}": moved(node, "other") for name, node in other.api.items()}
+    g.keep(g.sample([f"other{other.latent[0]}", 0]))
+    with pytest.raises(WorkflowError) as told:
+        server.run(g.api)
+    said = str(told.value)
+    assert said.count("pixels a cell") == 2 and f"{case.latent[0]} channels" in said and "\n" not in said
+
+
+def moved(node: dict, prefix: str) -> dict:
+    """A node of a graph under names of its own."""
+    inputs = node["inputs"].items()
+    inputs = {key: [prefix + value[0], value[1]] if isinstance(value, list) else value for key, value in inputs}
+    return node | {"inputs": inputs}
+
+
+def test_an_image_to_video_model_reads_kept_frames_on_grey(server, latents):
+    """Without its VAE the node says so; with it the kept frames change what is made of the rest."""
+    case = CASES[1]
+    g = Film(case)
+    g.keep(g.sample(g.canvas("first")[0]))
+    with pytest.raises(WorkflowError, match="connect its VAE to the input vae of Sora Sampler"):
+        server.run(g.api)
+
+    g = Film(case)
+    canvas, _ = g.canvas("first")
+    # The host's own way: what the person gave it is left as it is.
+    start = g("EmptyImage", width=64, height=48, batch_size=1, color=0xFF0000)[0]
+    size = {"width": 64, "height": 48, "length": 9, "batch_size": 1}
+    given = g("WanImageToVideo", positive=g.positive, negative=g.negative, vae=g.vae, start_image=start, **size)
+    by_canvas = g.keep(g.sample(canvas, vae=g.vae))
+    by_hand = g.keep(g.sample(canvas, positive=given[0], negative=given[1]))
+    result = server.run(g.api)
+    assert (latents(result, by_canvas) - latents(result, by_hand)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("frames", [1, 5, 9, 13, 21])
+def test_a_wan_vae_is_streamed_exactly(server, latents, frames):
+    g = Graph()
+    vae = g("VAELoader", vae_name="wan.safetensors")[0]
+    parts = g("TinyStream", vae=vae, frames=frames, width=24, height=16, encode=True).outputs(4)
+    nodes = [g("SaveLatent", samples=part, filename_prefix="stream").name for part in parts]
+    result = server.run(g.api)
+    latent, streamed, whole, film = (latents(result, node) for node in nodes)
+    assert latent.shape == (1, 16, 1 + (frames - 1) // 4, 2, 3) and whole.shape == (frames, 16, 24, 3)
+    assert torch.equal(latent, streamed) and torch.equal(whole, film)
+
+
+@pytest.mark.parametrize("name", ["wan22", "hunyuan", "ltx"])
+def test_other_vaes_are_streamed_in_windows_near_the_whole(server, latents, name):
+    case = next(case for case in CASES if case.name == name)
+    g = Graph()
+    _, vae = case.load(g)
+    stride = (case.frames - 1) // 2
+    for frames in (1 + 11 * stride, 1 + 14 * stride):  # one window, two windows
+        side = 2 * case.width // case.latent[3]
+        parts = g("TinyStream", vae=vae, frames=frames, width=side, height=side, encode=False).outputs(4)
+        nodes = [g("SaveLatent", samples=part, filename_prefix="stream").name for part in parts[2:]]
+        result = server.run(g.api)
+        whole, film = (latents(result, node) for node in nodes)
+        assert film.shape == whole.shape == (frames, side, side, 3)
+        if frames == 1 + 11 * stride:
+            assert torch.equal(film, whole)
+        else:
+            assert (film - whole).abs().mean() < 0.5 * whole.std()

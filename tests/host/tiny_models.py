@@ -1,0 +1,271 @@
+"""A custom node for the tests: tiny random weights of the host's own video models, and a look inside while they sample.
+
+It runs inside the host, where the networks' classes are, and is laid beside this pack in `custom_nodes`. Nothing of the
+host is replaced: the files are loaded by the host's loaders.
+"""
+
+import json
+import os
+import sys
+
+import comfy.ldm.hunyuan_video.model
+import comfy.ldm.lightricks.model
+import comfy.ldm.lightricks.vae.causal_video_autoencoder
+import comfy.ldm.wan.model
+import comfy.ldm.wan.vae
+import comfy.ops
+import comfy.taesd.taehv
+import folder_paths
+import torch
+from comfy.patcher_extension import WrappersMP
+from safetensors.torch import save_file
+
+MAKE = {"operations": comfy.ops.disable_weight_init, "dtype": torch.float32, "device": "cpu"}
+WAN = {"dim": 128, "ffn_dim": 128, "num_heads": 1, "num_layers": 2}
+HUNYUAN = {
+    "in_channels": 16,
+    "out_channels": 16,
+    "vec_in_dim": 768,
+    "context_in_dim": 32,
+    "hidden_size": 128,
+    "mlp_ratio": 4.0,
+    "num_heads": 1,
+    "depth": 1,
+    "depth_single_blocks": 1,
+    "axes_dim": [16, 56, 56],
+    "theta": 256,
+    "patch_size": [1, 2, 2],
+    "qkv_bias": True,
+    "guidance_embed": True,
+}
+HUNYUAN_LATER = {  # of versions that know more kinds
+    "byt5": False,
+    "meanflow": False,
+    "use_cond_type_embedding": False,
+    "vision_in_dim": None,
+    "meanflow_sum": False,
+}
+LTX = {
+    "num_attention_heads": 2,
+    "attention_head_dim": 32,
+    "cross_attention_dim": 64,
+    "caption_channels": 64,
+    "num_layers": 2,
+}
+LTX_VAE = {
+    "_class_name": "CausalVideoAutoencoder",
+    "dims": 3,
+    "in_channels": 3,
+    "out_channels": 3,
+    "latent_channels": 128,
+    "blocks": [["res_x", 1], ["compress_all", 1], ["compress_all", 1], ["compress_all", 1], ["res_x", 1]],
+    "scaling_factor": 1.0,
+    "norm_layer": "pixel_norm",
+    "patch_size": 4,
+    "latent_log_var": "uniform",
+    "use_quant_conv": False,
+    "causal_decoder": False,
+}
+
+
+def hunyuan():
+    known = comfy.ldm.hunyuan_video.model.HunyuanVideoParams.__annotations__
+    more = {name: value for name, value in HUNYUAN_LATER.items() if name in known}
+    return comfy.ldm.hunyuan_video.model.HunyuanVideo(**HUNYUAN, **more, **MAKE)
+
+
+def weights(network: torch.nn.Module, prefix: str = "") -> dict:
+    """Random everywhere, so that every part of a network shows in its output; norms near one."""
+    random = torch.Generator().manual_seed(len(prefix))
+    state = {}
+    for name, tensor in network.state_dict().items():
+        if tensor.ndim > 1:
+            value = torch.randn(tensor.shape, generator=random) * tensor[0].numel() ** -0.5
+        else:
+            value = torch.randn(tensor.shape, generator=random) * 0.1
+        if "norm" in name or name.endswith(("gamma", "std-of-means")):
+            value = 1 + 0.1 * value
+        state[prefix + name] = value.to(tensor.dtype).contiguous()
+    return state
+
+
+def write_models() -> None:
+    """Into the host's folders, under the names that the tests load."""
+    models = folder_paths.models_dir
+    wan, taehv = comfy.ldm.wan.model.WanModel, comfy.taesd.taehv.TAEHV
+    files = {
+        "diffusion_models/wan_t2v": weights(wan("t2v", in_dim=16, out_dim=16, **WAN, **MAKE)),
+        "diffusion_models/wan_i2v": weights(wan("i2v", in_dim=36, out_dim=16, **WAN, **MAKE)),
+        "diffusion_models/wan22": weights(wan("t2v", in_dim=48, out_dim=48, **WAN, **MAKE)),
+        "diffusion_models/hunyuan": weights(hunyuan()),
+        "vae/wan": weights(
+            comfy.ldm.wan.vae.WanVAE(dim=8, z_dim=16, dim_mult=[1, 2, 4, 4], temperal_downsample=[False, True, True])
+        ),
+        "vae/wan22": weights(taehv(48)),
+        "vae/hunyuan": {name: value.half() for name, value in weights(taehv(16)).items()},
+    }
+    for name, state in files.items():
+        save(state, os.path.join(models, f"{name}.safetensors"))
+    vae = comfy.ldm.lightricks.vae.causal_video_autoencoder.VideoVAE(config=LTX_VAE)
+    ltx = weights(comfy.ldm.lightricks.model.LTXVModel(**LTX, **MAKE), "model.diffusion_model.")
+    config = {"config": json.dumps({"transformer": LTX, "vae": LTX_VAE})}
+    save(ltx | weights(vae, "vae."), os.path.join(models, "checkpoints", "ltx.safetensors"), config)
+
+
+def save(state: dict, path: str, metadata: dict | None = None) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    save_file(state, path, metadata=metadata)
+
+
+def pack():
+    """This pack's part that knows the host, as the host has loaded it."""
+    (name,) = (name for name in sys.modules if name.endswith("sora.nodes.host"))
+    return sys.modules[name]
+
+
+class TinyModels:
+    """Writes the files."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {}}
+
+    def run(self):
+        write_models()
+        return {"ui": {}}
+
+
+class TinyText:
+    """A prompt of random features, for text encoders of billions of parameters have no tiny form."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("CONDITIONING",), "run", "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        numbers = {"width": ("INT", {"default": 64, "max": 9999}), "seed": ("INT", {"default": 0})}
+        return {"required": {**numbers, "mask": ("BOOLEAN", {"default": False})}}
+
+    def run(self, width, seed, mask):
+        random = torch.Generator().manual_seed(seed)
+        text, more = (
+            torch.randn(1, 7, width, generator=random),
+            {"pooled_output": torch.randn(1, 768, generator=random)},
+        )
+        if mask:
+            more["attention_mask"] = torch.ones(1, 7, dtype=torch.long)
+        return ([[text, more]],)
+
+
+class TinyCanvas:
+    """Random content on the grid of a LATENT, and levels: `LEVELS` says where what is kept."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("LATENT", "LATENT"), "run", "tests"
+    RETURN_NAMES = ("canvas", "levels")
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        kinds = ["first", "ends", "region", "mixed", "edit"]
+        return {"required": {"latent": ("LATENT",), "levels": (kinds,), "seed": ("INT", {"default": 0})}}
+
+    def run(self, latent, levels, seed):
+        samples = torch.randn(latent["samples"].shape, generator=torch.Generator().manual_seed(seed))
+        level = torch.ones_like(samples[:, :1])
+        half = 2 * (level.shape[-1] // 4)
+        if levels in ("first", "ends", "mixed"):
+            level[:, :, 0] = 0
+        if levels in ("ends", "mixed"):
+            level[:, :, -1] = 0
+        if levels in ("region", "mixed"):
+            level[..., :half] = 0
+        if levels == "mixed":
+            level[:, :, 1, :, half:] = 0.4
+        if levels == "edit":
+            level[:] = 0.6
+        return latent | {"samples": samples, "noise_mask": level}, {"samples": level}
+
+
+class TinyOracle:
+    """A model that knows the content: it predicts it exactly if, and only if, it is told the true level of what it
+    sees.
+
+    `errors` is how far what it sees is from (1 - level) content + level noise, the noise being that of the seed.
+    """
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("MODEL",), "run", "tests"
+    errors: dict = {}  # noqa: RUF012
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",), "canvas": ("LATENT",), "seed": ("INT", {"default": 0})}}
+
+    def run(self, model, canvas, seed):
+        host = pack()
+        inner, size = model.model, host.size_of(model)
+        noise = host.sampling.sampler.field(host.canvas_of(canvas, size.geometry), seed)
+        content = inner.process_latent_in(canvas["samples"])
+        unit = inner.model_sampling.timestep(torch.ones(1)).item()  # some count levels in thousands
+        TinyOracle.errors[seed] = torch.zeros(1)
+
+        def predict(executor, x, timestep, *args, **kwargs):
+            x = x[:, : content.shape[1]].float()
+            level = timestep.float() / unit
+            if level.numel() == len(x):
+                level = level.view(-1, 1, 1, 1, 1)
+            elif level.numel() == len(x) * x.shape[2]:
+                level = level.view(len(x), 1, -1, 1, 1)
+            else:
+                level = level.view(len(x), 1, *x.shape[2:])
+            seen = x - ((1 - level) * content + level * noise)
+            TinyOracle.errors[seed] = torch.maximum(TinyOracle.errors[seed], seen.abs().max())
+            return torch.where(level > 0, (x - content) / level.clamp(min=1e-9), torch.zeros_like(x))
+
+        model = model.clone()
+        model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "oracle", predict)
+        return (model,)
+
+
+class TinyVerdict:
+    """What `TinyOracle` found while the latent was made."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("LATENT",), "run", "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"latent": ("LATENT",), "seed": ("INT", {"default": 0})}}
+
+    def run(self, latent, seed):
+        return ({"samples": TinyOracle.errors[seed].view(1, 1, 1, 1)},)
+
+
+class TinyStream:
+    """A film through a VAE, as a whole and as a stream; as LATENT, for images are saved with 8 bits."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("LATENT",) * 4, "run", "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        sizes = {name: ("INT", {"default": 1, "max": 999}) for name in ("frames", "width", "height")}
+        return {"required": {"vae": ("VAE",), **sizes, "encode": ("BOOLEAN", {"default": True})}}
+
+    def run(self, vae, frames, width, height, encode):
+        host, random = pack(), torch.Generator().manual_seed(frames)
+        images = torch.rand(frames, height, width, 3, generator=random)
+        geometry = host.geometry_of(vae)
+        t = geometry.latent_frames(frames)
+        filled = torch.cat([images, images[-1:].expand(geometry.frames(t) - frames, -1, -1, -1)])
+        if encode:
+            latent, streamed = vae.encode(filled), host.encode_stream(vae, images.split(3))
+        else:
+            cells = (height // geometry.s_stride, width // geometry.s_stride)
+            latent = torch.randn(1, geometry.channels, t, *cells, generator=random)
+            streamed = latent
+        whole = vae.decode(latent)[0]
+        parts = torch.cat(list(host.decode_stream(vae, {"samples": latent})))
+        return tuple({"samples": samples} for samples in (latent, streamed, whole, parts))
+
+
+NODE_CLASS_MAPPINGS = {
+    kind.__name__: kind for kind in (TinyModels, TinyText, TinyCanvas, TinyOracle, TinyVerdict, TinyStream)
+}
