@@ -45,6 +45,29 @@ def test_every_product_of_a_pass_is_recorded_once():
     assert torch.isfinite(subject.forward()).all()
 
 
+def test_the_conditions_compared_are_what_they_are_called():
+    from conditions_overhead import rivals
+
+    cases = rivals(DiTConfig(width=32, depth=1, heads=2, text_width=16, channels=4), (4, 2, 2))
+    results = {name: run() for name, run in cases.items()}
+    assert all(result.shape == (1, 4, 4, 2, 2) for result in results.values())
+    plain = results.pop("plain")
+    assert all((result - plain).abs().max() > 1e-6 for result in results.values()), "each does something of its own"
+
+
+def test_every_operation_is_measured_on_the_same_grid(tiny_checkpoint):
+    from canvas_memory import OPERATIONS, _operations, measure
+
+    from sora_core.pipeline import Pipeline
+
+    made = {name: make() for name, make in _operations(Pipeline.load(tiny_checkpoint, "cpu"), 32, 32).items()}
+    assert tuple(made) == OPERATIONS
+    assert {name: canvas.latent.shape[2:] for name, canvas in made.items()} == dict.fromkeys(made, (5, 4, 4)) | {
+        "cyclic loop": (4, 4, 4)
+    }
+    assert measure("10 s at 8 fps", str(tiny_checkpoint), (16, 16), 1) > 2**20
+
+
 @pytest.mark.parametrize("script", sorted(path.name for path in FOLDER.glob("*.py")))
 def test_scripts_say_how_to_run_them(script):
     text = (FOLDER / script).read_text()
