@@ -275,25 +275,33 @@ def refine(canvas: Canvas, width: int, height: int, strength: float = 0.6) -> Ca
     Raises:
         UserError: the new frame is smaller, or of another shape; strength outside [0, 1].
     """
-    old = canvas.grid
-    grid = replace(old, width=width, height=height)
-    if width < old.width or height < old.height:
-        raise UserError(f"To refine {old.width}x{old.height} takes a larger size, not {width}x{height}.")
-    if not 0.9 < width * old.height / (height * old.width) < 1.1:
-        raise UserError(
-            f"{width}x{height} has another shape than {old.width}x{old.height}: refine to the same shape, and reframe "
-            "before or after that."
-        )
+    grid = replace(canvas.grid, width=width, height=height)
+    times = enlargement(canvas.grid, grid)
     check_strength(strength)
     t, h, w = grid.latent_shape[1:]
     latent = F.interpolate(canvas.latent, (t, h, w), mode="trilinear", align_corners=False)
     level = F.interpolate(canvas.level, (t, h, w), mode="nearest").clamp(min=strength)
     refined = replace(canvas, latent=latent, level=_per_patch(level, grid.geometry.patch), grid=grid)
-    times = h // canvas.latent.shape[3]
-    if (h, w) != (canvas.latent.shape[3] * times, canvas.latent.shape[4] * times):
-        return refined
     origin = (canvas.origin[0], canvas.origin[1] * times, canvas.origin[2] * times)
     return replace(refined, scale=canvas.scale * times, origin=origin)
+
+
+def enlargement(small: Grid, large: Grid) -> int:
+    """How many times wider and higher `large` is, where that is a whole number and so the noise can be shared
+    (`Canvas.scale`); else 1.
+
+    Raises:
+        UserError: it is smaller, or of another shape.
+    """
+    old, new = f"{small.width}x{small.height}", f"{large.width}x{large.height}"
+    if large.width < small.width or large.height < small.height:
+        raise UserError(f"To refine {old} takes a larger size, not {new}.")
+    if not 0.9 < large.width * small.height / (large.height * small.width) < 1.1:
+        raise UserError(
+            f"{new} has another shape than {old}: refine to the same shape, and reframe before or after that."
+        )
+    (h, w), (large_h, large_w) = small.latent_shape[2:], large.latent_shape[2:]
+    return large_h // h if large_h % h == 0 and large_h * w == large_w * h else 1
 
 
 # -------------------------------------------------------------------------------------------------------------- helpers

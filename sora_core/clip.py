@@ -5,18 +5,23 @@ Only the frames that an operation looks at are ever held; the others pass from f
 
 from __future__ import annotations
 
-import math
+import json
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import av
+import numpy as np
 import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from .codec import Codec
 from .errors import UserError
-from .video import VideoInfo, chunks, is_image, probe, read_frames
+from .pipeline import fit
+from .video import VideoInfo, at_rate, chunks, frames_at_rate, is_image, probe, read_frames, read_image
 
 
 class Clip:
@@ -49,31 +54,22 @@ class Clip:
             self.changes.append(
                 f"{self.path.name} is {what} from {self.info.width}x{self.info.height} to {self.width}x{self.height}."
             )
-        if not self.is_image and abs(self.fps / self.info.fps - 1) > 1e-3:
+        if self._ratio != 1:
             what = "frames are left out" if self.fps < self.info.fps else "frames are repeated"
             self.changes.append(f"{self.path.name} goes from {self.info.fps:g} to {self.fps:g} fps: {what}.")
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Tensor]:
         """(3, height, width) in [-1, 1], from number `start` to before `stop`, counted at `fps`."""
-        from .pipeline import fit
-
-        for number, frame in enumerate(self._at_rate()):
+        for number, frame in enumerate(at_rate(read_frames(self.path), self._ratio)):
             if stop is not None and number >= stop:
                 return
             if number >= start:
                 yield fit(frame[None], self.width, self.height)[0]
 
-    def _at_rate(self) -> Iterator[Tensor]:
-        """Frame i at rate fps is the one that the file shows at i / fps seconds."""
+    @property
+    def _ratio(self) -> float:
         ratio = 1.0 if self.is_image else self.fps / self.info.fps
-        if abs(ratio - 1) <= 1e-3:  # the same rate, written in another way
-            yield from read_frames(self.path)
-            return
-        shown = 0
-        for number, frame in enumerate(read_frames(self.path)):
-            until = math.ceil((number + 1) * ratio - 1e-6)
-            yield from [frame] * (until - shown)
-            shown = max(shown, until)
+        return 1.0 if abs(ratio - 1) <= 1e-3 else ratio  # the same rate, written in another way
 
     def ends(self, head: int, tail: int) -> tuple[Tensor, Tensor, int]:
         """The first `head` and last `tail` frames, each (1, 3, n, height, width), and how many there are in all."""
@@ -87,9 +83,18 @@ class Clip:
             count += 1
         return torch.stack(first, dim=1)[None], torch.stack(list(last), dim=1)[None], count
 
-    def whole(self) -> Tensor:
-        """(1, 3, n, height, width)."""
-        return torch.stack(list(self.frames()), dim=1)[None]
+    @property
+    def expected(self) -> int:
+        """The number of frames by the file's own account; `length` counts them."""
+        return frames_at_rate(self.info.frames, self._ratio)
+
+    def length(self) -> int:
+        """The number of frames, counted."""
+        return sum(1 for _ in at_rate(read_frames(self.path), self._ratio))
+
+    def take(self, start: int, stop: int) -> Tensor:
+        """Frames from number `start` to before `stop`, or as many as there are: (1, 3, n, height, width)."""
+        return torch.stack(list(self.frames(start, stop)), dim=1)[None]
 
     @torch.inference_mode()
     def encode(self, codec: Codec) -> tuple[Tensor, int]:
@@ -104,6 +109,40 @@ class Clip:
 
         latents = codec.vae.encode_stream(chunks(counted(self.frames())), tile=codec.tile(self.height, self.width))
         return torch.cat([latent.float() for latent in latents], dim=2), count
+
+
+def read_mask(path: str | os.PathLike, clip: Clip) -> Tensor:
+    """A mask from an image or a video as (1 or frames, H, W) in [0, 1], fitted as `clip` is: white is 1; what is black
+    or transparent is 0.
+
+    Raises:
+        UserError: see `Clip`.
+    """
+    if is_image(path):
+        read_image(path)  # says what is wrong with it
+        with Image.open(path) as image:
+            grey = np.asarray(ImageOps.exif_transpose(image).convert("LA"), dtype=np.float32) / 255
+        mask = torch.from_numpy(grey[..., 0] * grey[..., 1])[None]
+    else:
+        mask = torch.stack([(frame.mean(0) + 1) / 2 for frame in Clip(path, fps=clip.fps).frames()])
+    if mask.shape[1:] != (clip.info.height, clip.info.width):
+        mask = F.interpolate(mask[None], (clip.info.height, clip.info.width), mode="bilinear", antialias=True)[0]
+    return fit(mask[None], clip.width, clip.height)[0].clamp(0, 1)
+
+
+def read_tags(path: str | os.PathLike) -> dict[str, str]:
+    """What a file of this program says about how it was made: prompt, seed, settings; empty for other files."""
+    try:
+        if is_image(path):
+            with Image.open(path) as image:
+                found = dict(image.info) if image.format == "PNG" else json.loads(image.getexif()[0x010E])
+        else:
+            with av.open(str(path)) as container:
+                found = {key.lower(): value for key, value in container.metadata.items()}
+    except (OSError, ValueError, KeyError, av.error.FFmpegError):
+        return {}
+    known = ("prompt", "seed", "settings")
+    return {key: found[key] for key in known if isinstance(found, dict) and isinstance(found.get(key), str)}
 
 
 def alike(paths: list[Path], width: int | None, height: int | None, fps: float | None) -> list[Clip]:

@@ -14,15 +14,17 @@ with new ones, are invented for the model's sake and not shown.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from . import canvas as canvases
-from .audio import Sound
+from .audio import Sound, has_sound
 from .canvas import Canvas
 from .clip import Clip
 from .errors import UserError
@@ -41,11 +43,16 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class Part:
-    """New frames: `count` of those that a canvas decodes to, from number `first` on."""
+    """New frames: `count` of those that a canvas decodes to, from number `first` on.
+
+    Where the canvas was laid over a clip from its first frame on, `under` is that clip: what is kept of it is shown as
+    it is, see `paste`.
+    """
 
     canvas: Canvas
     first: int
     count: int
+    under: Clip | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,7 @@ class Film:
 
     @property
     def frames(self) -> int:
+        """How many there are."""
         return sum(piece.count for piece in self.pieces)
 
     @property
@@ -83,7 +91,23 @@ class Film:
                 for frame in piece.clip.frames(piece.first, piece.first + piece.count):
                     yield frame[None, :, None]
             else:
-                yield from cut(decode(piece), piece.first, piece.count)
+                frames = decode(piece)
+                if piece.under is not None:
+                    frames = paste(frames, piece.under.frames(), piece.canvas)
+                yield from cut(frames, piece.first, piece.count)
+
+
+def row(pieces: list[Shot | Part]) -> Film:
+    """Pieces as a film of the first shot's size and rate; every shot is heard as it is seen."""
+    clip = next(piece.clip for piece in pieces if isinstance(piece, Shot))
+    sounds, notes, at = [], [], 0
+    for piece in pieces:
+        if isinstance(piece, Shot):
+            notes += piece.clip.changes
+            if has_sound(piece.clip.path):
+                sounds.append(Sound(piece.clip.path, at / clip.fps, piece.first / clip.fps, piece.count / clip.fps))
+        at += piece.count
+    return Film(pieces, clip.width, clip.height, clip.fps, sounds, notes)
 
 
 def cut(chunks: Iterable[Tensor], first: int, count: int) -> Iterator[Tensor]:
@@ -96,6 +120,37 @@ def cut(chunks: Iterable[Tensor], first: int, count: int) -> Iterator[Tensor]:
             yield part
         if at >= first + count:
             return
+
+
+def paste(chunks: Iterable[Tensor], originals: Iterable[Tensor], canvas: Canvas) -> Iterator[Tensor]:
+    """Lay what is kept of an original over the frames of a filled canvas, so that it does not pass through the codec.
+
+    From half a cell inside the kept cells on, the pixels are the original's; up to there the two blend.
+
+    Args:
+        chunks: (1, 3, n, H, W), what the canvas decodes to.
+        originals: (3, h, w) of each frame; smaller ones lie where `canvas.reframe` put them, as the origin tells.
+    """
+    grid, originals, at = canvas.grid, iter(originals), 0
+    stride, reach = grid.geometry.s_stride, grid.geometry.s_stride // 4 * 2 + 1
+    _, top, left = (-n * stride for n in canvas.origin)
+    for chunk in chunks:
+        chunk = chunk.clone()
+        for i in range(chunk.shape[2]):
+            original = next(originals, None)
+            if original is None:
+                break
+            cell = (at + i) // grid.geometry.t_stride if grid.cyclic else grid.geometry.latent_frames(at + i + 1) - 1
+            made = (canvas.level[:1, :, cell] > 0).float()  # (1, 1, h, w)
+            made = made.repeat_interleave(stride, -2).repeat_interleave(stride, -1)[..., : grid.height, : grid.width]
+            wide = F.max_pool2d(made, reach, 1, reach // 2)
+            weight = F.avg_pool2d(wide, reach, 1, reach // 2, count_include_pad=False)
+            h, w = original.shape[-2:]
+            inside = (..., slice(top, top + h), slice(left, left + w))
+            frame = chunk[:, :, i]
+            frame[inside] = torch.lerp(original.to(frame), frame[inside], weight[inside])
+        at += chunk.shape[2]
+        yield chunk
 
 
 def tail_frames(geometry: Geometry, context: int = CONTEXT) -> int:
@@ -171,6 +226,38 @@ def morph(codec: Encoder, a: Tensor, b: Tensor, fps: float, strength: float = 0.
     canvas = canvases.morph(*held, strength)
     count = codec.geometry.t_stride * (grid.latent_shape[1] - 2)
     return Part(canvas, 1, count), grid.frames - 1 - count
+
+
+def lay(codec: Encoder, canvas: Canvas, video: Tensor, frame: int, strength: float = 0.0) -> tuple[Canvas, int, int]:
+    """Lay an image or a clip onto a canvas at a time.
+
+    Args:
+        video: (B or 1, 3, T, H, W) in [-1, 1], of the canvas's size; one frame is an image and fills a latent frame.
+        frame: of the canvas where it is to start. A clip starts with the nearest latent frame, what is not a whole
+            latent frame at its end is left out, and so is what reaches beyond the canvas.
+
+    Returns:
+        the canvas, the frame where the clip starts, and the frames of it that are there.
+
+    Raises:
+        UserError: the frame lies outside the canvas; see `canvas.place`.
+    """
+    grid, stride = canvas.grid, codec.geometry.t_stride
+    if not 0 <= frame < grid.frames:
+        raise UserError(f"Frame {frame} is not in a video of {grid.frames} frames: use 0 to {grid.frames - 1}.")
+    last = codec.geometry.latent_frames(grid.frames) - 1
+    if video.shape[2] == 1:  # a still is the same in every cell
+        cell = codec.geometry.latent_frames(frame + 1) - 1
+        return canvases.place(canvas, codec.encode(video).cpu(), cell, strength), frame, 1
+    cell = 0 if frame == 0 else min(1 + math.floor((frame - 1) / stride + 0.5), max(1, last))
+    start = 0 if cell == 0 else 1 + stride * (cell - 1)
+    length = min(video.shape[2], grid.frames - start)
+    if length < grid.frames - start:
+        whole = (length - 1) // stride * stride + 1 if cell == 0 else max(1, length // stride) * stride
+        length = min(length, whole)
+    video = video[:, :, :length]
+    latent = codec.encode(video).cpu() if cell == 0 else _true_cells(codec, video, 0, -(-length // stride))
+    return canvases.place(canvas, latent, cell, strength), start, length
 
 
 def _asked(count: int) -> int:

@@ -23,10 +23,21 @@ def parser() -> Parser:
     return top
 
 
+def read(arguments: list[str] | None):
+    """What is asked for; words may stand before, between and after the options."""
+    top = parser()
+    asked, rest = top.parse_known_args(arguments)
+    if rest and hasattr(asked, "words") and all(word == "-" or not word.startswith("-") for word in rest):
+        asked.words, rest = [*asked.words, *rest], []
+    if rest:
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    return asked
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     try:
-        asked = parser().parse_args(arguments)
+        asked = read(arguments)
         result = asked.run(asked)
         if asked.json:
             print(json.dumps(result))
@@ -35,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"sora: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(f"sora: {stop or 'interrupted; nothing half done was left.'}", file=sys.stderr)
+        print(f"sora: {str(stop) or 'interrupted; nothing half done was left.'}", file=sys.stderr)
         return 130
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "memory" not in str(error):  # torch says it in a RuntimeError

@@ -1,81 +1,198 @@
-"""Commands that fill a canvas."""
+"""How a command that fills a canvas runs: what was said, the film that it plans, sampling, decoding, the file.
+
+`sora inspect COMMAND ...` takes the same words and draws the canvas instead.
+"""
 
 from __future__ import annotations
 
 import random
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from .options import Commands, making, result
+from ..errors import UserError
+from .options import Commands, Parser, making, result
+
+
+@dataclass(frozen=True)
+class Making:
+    """A command that fills a canvas.
+
+    Args:
+        files: what the first words name, each a file; the last word is the prompt.
+        plan: (asked, pipeline) -> `join.Film`; asked.files holds the paths.
+        arguments: adds the options of its own to a parser.
+        least: how many of the files must be named, None for all.
+        prompt: whether a prompt (or a timeline) must be given.
+        length: whether it chooses how long the new part is.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    help: str
+    plan: Callable
+    arguments: Callable[[Parser], None] = lambda parser: None
+    least: int | None = None
+    prompt: bool = True
+    length: bool = True
+
+    @property
+    def usage(self) -> str:
+        least = len(self.files) if self.least is None else self.least
+        words = [name if i < least else f"[{name}]" for i, name in enumerate(self.files)]
+        return " ".join([*words, "PROMPT" if self.prompt else "[PROMPT]"])
+
+    def read_words(self, asked) -> None:
+        """Tell files and prompt apart: sets asked.files, and asked.prompt to a str, a Timeline, or None."""
+        from ..timeline import Timeline
+
+        words, most = list(asked.words), len(self.files)
+        least = most if self.least is None else self.least
+        prompt = None if asked.timeline is None else Timeline.parse(asked.timeline)
+        if prompt is None and words and (self.prompt or len(words) > most):
+            prompt = words.pop()
+            prompt = sys.stdin.read() if prompt == "-" else prompt
+        if not least <= len(words) <= most or (self.prompt and prompt is None):
+            raise UserError(
+                f"sora {self.name} takes {self.usage}, or --timeline in place of the prompt (see sora {self.name} "
+                "--help)."
+            )
+        asked.files, asked.prompt = [Path(word) for word in words], prompt
 
 
 def register(commands: Commands) -> None:
-    generate = commands.add("generate", run_generate, "text to video, or to an image when there is one frame")
-    generate.add_argument("prompt", help="what to show, in words; - reads it from standard input")
-    making(generate)
+    from .operations import MAKING
 
-    animate = commands.add("animate", run_animate, "an image becomes the first frame of a video")
-    animate.add_argument("image", type=Path, help="PNG, JPEG or WebP")
-    animate.add_argument("prompt", help="what happens, in words; - reads it from standard input")
-    making(animate)
-
-
-def run_generate(asked) -> dict:
-    from .. import canvas
-
-    return _make(asked, lambda pipeline, grid: canvas.empty(grid, device=pipeline.device))
+    looking = commands.group("inspect", "a picture of the canvas that a command would fill: what is kept, what is new")
+    for group, run in ((commands, fill), (looking, look)):
+        for one in MAKING:
+            command = group.add(one.name, partial(run, one), one.help)
+            command.usage = f"{command.prog} {one.usage} -o FILE [options]"
+            command.add_argument("words", nargs="*", metavar=one.usage, help="- as prompt reads standard input")
+            one.arguments(command)
+            making(command, one.length)
 
 
-def run_animate(asked) -> dict:
-    from ..pipeline import same_area
-    from ..video import read_image
-
-    image = read_image(asked.image)
-    return _make(
-        asked,
-        lambda pipeline, grid: pipeline.image_canvas(image, grid),
-        size_of=lambda pipeline: same_area(image, pipeline.size),
-        extra={"image": asked.image.name},
-    )
-
-
-def _make(asked, canvas_of, size_of=None, extra=None) -> dict:
-    """Fill the canvas that `canvas_of` (pipeline, grid) prepares, and write it; the size defaults to `size_of`."""
+def fill(command: Making, asked) -> dict:
+    """Fill the canvases of a film and write it."""
     from dataclasses import replace
 
-    from tqdm import tqdm
-
-    from ..grid import parse_size
     from ..pipeline import Pipeline, describe
     from ..video import VideoWriter, check_output, is_image
 
     start = time.monotonic()
-    size = parse_size(asked.size) if asked.size is not None else None
-    frames = 1 if is_image(asked.output) and asked.frames is None and asked.seconds is None else asked.frames
-    check_output(asked.output, frames)
-    prompt = sys.stdin.read() if asked.prompt == "-" else asked.prompt
+    asked.still = is_image(asked.output)
+    check_output(asked.output, getattr(asked, "frames", None))
+    command.read_words(asked)
     pipeline = Pipeline.load(asked.checkpoint, asked.device)
-    if size is None:
-        size = size_of(pipeline) if size_of else (None, None)
-    grid = pipeline.grid(*size, frames, asked.fps, asked.seconds)
-    check_output(asked.output, grid.frames)
+    film = command.plan(asked, pipeline)
+    check_output(asked.output, film.frames)
+    say(film)
     given = {name: getattr(asked, name) for name in ("steps", "cfg", "negative", "solver")}
     given["seed"] = random.getrandbits(32) if asked.seed is None else asked.seed
     settings = replace(pipeline.settings, **{name: value for name, value in given.items() if value is not None})
-    tags = describe(settings, prompt, grid, asked.checkpoint) | (extra or {})
+    tags = describe(settings, written(asked.prompt), film, asked.checkpoint)
+    if asked.files:
+        tags["inputs"] = [path.name for path in asked.files]
 
-    bar = tqdm(total=settings.steps, desc="sampling", unit="step", file=sys.stderr)
-    with bar, VideoWriter(asked.output, grid.width, grid.height, grid.fps, tags) as writer:
-        latent = pipeline.fill(canvas_of(pipeline, grid), prompt, lambda *_: bar.update(), **vars(settings))
-        bar.reset(grid.frames)
-        bar.set_description("decoding")
-        bar.unit = "frame"
-        for chunk in pipeline.frames(latent, grid):
-            writer.write(chunk)
-            bar.update(chunk.shape[2])
-    print(f"{asked.output}  {grid.width}x{grid.height}, {grid.frames} frames at {grid.fps:g} fps, seed {settings.seed}")
-    return result(asked.output, grid.width, grid.height, grid.frames, grid.fps, settings.seed, start) | {
-        "prompt": prompt,
+    with VideoWriter(asked.output, film.width, film.height, film.fps, tags, film.sounds) as writer:
+        latents = {}
+        for part in film.parts:
+            with bar("sampling", "step", settings.steps) as steps:
+                told = part_prompt(asked.prompt, part)
+                latents[id(part)] = pipeline.fill(part.canvas, told, moving(steps), **vars(settings))
+        with bar("writing", "frame", film.frames) as frames:
+            for chunk in film.show(lambda part: pipeline.frames(latents[id(part)], part.canvas.grid)):
+                writer.write(chunk)
+                frames.update(chunk.shape[2])
+    print(f"{asked.output}  {film.width}x{film.height}, {film.frames} frames at {film.fps:g} fps, seed {settings.seed}")
+    return result(asked.output, film.width, film.height, film.frames, film.fps, settings.seed, start) | {
+        "prompt": tags["prompt"],
         "settings": tags["settings"],
+        "notes": film.notes,
     }
+
+
+def look(command: Making, asked) -> dict:
+    """Draw the canvases of a film instead of filling them."""
+    import torch
+
+    from ..inspect import column, picture
+    from ..pipeline import Pipeline
+    from ..video import VideoWriter, check_output
+
+    start = time.monotonic()
+    asked.still = False
+    check_output(asked.output, 1)
+    command.read_words(asked)
+    pipeline = Pipeline.load(asked.checkpoint, asked.device)
+    film = command.plan(asked, pipeline)
+    say(film)
+    pictures = []
+    for number, part in enumerate(film.parts, start=1):
+        grid = part.canvas.grid
+        known = (part.canvas.level < 1).any()
+        content = torch.cat(list(pipeline.frames(part.canvas.latent, grid)), dim=2)[0].movedim(1, 0) if known else None
+        which = f"canvas {number} of {len(film.parts)}: " if len(film.parts) > 1 else ""
+        shown = f"frames {part.first} to {part.first + part.count - 1} are shown"
+        pictures.append(picture(part.canvas, content, f"sora {command.name}: {which}{shown}"))
+    whole = column(pictures)
+    with VideoWriter(asked.output, whole.shape[2], whole.shape[1]) as writer:
+        writer.write(whole)
+    print(asked.output)
+    return result(asked.output, whole.shape[2], whole.shape[1], 1, None, None, start) | {"notes": film.notes}
+
+
+def written(prompt) -> str:
+    """A prompt, a timeline or nothing as text."""
+    from ..timeline import Timeline
+
+    if isinstance(prompt, Timeline):
+        return "; ".join(f"{span.start:g}-{span.end:g}s: {span.prompt}" for span in prompt.spans)
+    return prompt or ""
+
+
+def part_prompt(prompt, part):
+    """What a part is told: a timeline's seconds count from its first new frame."""
+    from ..timeline import Span, Timeline
+
+    if not isinstance(prompt, Timeline):
+        return prompt or ""
+    grid = part.canvas.grid
+    if (part.first, part.count) == (0, grid.frames):
+        return prompt
+    lead, new = part.first / grid.fps, part.count / grid.fps
+    if prompt.seconds < new - 1e-6:
+        raise UserError(
+            f"The timeline ends at {prompt.seconds:g} s and the new frames at {new:g} s: let the last prompt hold "
+            "until then."
+        )
+    ends = [span.end + lead for span in prompt.spans]
+    ends[-1] = max(ends[-1], grid.seconds)
+    starts = [0.0, *ends[:-1]]
+    return Timeline(tuple(Span(s, e, span.prompt) for s, e, span in zip(starts, ends, prompt.spans, strict=True)))
+
+
+def say(film) -> None:
+    """What was done to the inputs, on standard error."""
+    for note in film.notes:
+        print(note, file=sys.stderr)
+
+
+def bar(what: str, unit: str, total: int):
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc=what, unit=unit, file=sys.stderr)
+
+
+def moving(bar) -> Callable:
+    """A callback of the sampler that moves a bar; how many steps there are shows as it goes."""
+
+    def step(done: int, steps: int, *_) -> None:
+        bar.total = steps
+        bar.update(done - bar.n)
+
+    return step

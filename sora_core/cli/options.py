@@ -37,15 +37,20 @@ class Commands:
         return Commands(self.parsers.add_parser(name, help=help, description=help), f"{name}_command")
 
 
-def making(command: Parser) -> None:
+def making(command: Parser, length: bool = True) -> None:
+    """What every command takes that fills a canvas; `length` where it chooses how long that is."""
     command.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FILE", help="mp4, webm, gif; png, jpg, webp"
     )
     command.add_argument("--size", metavar="WxH", help="pixels, or a preset such as '480p 16:9'")
-    length = command.add_mutually_exclusive_group()
-    length.add_argument("--frames", type=whole, metavar="N")
-    length.add_argument("--seconds", type=number, metavar="S")
+    if length:
+        either = command.add_mutually_exclusive_group()
+        either.add_argument("--frames", type=whole, metavar="N")
+        either.add_argument("--seconds", type=number, metavar="S")
     command.add_argument("--fps", type=number, metavar="F")
+    command.add_argument(
+        "--timeline", metavar="TEXT", help="prompts over time in place of PROMPT: '0-2s: a red ball; 2-4s: a blue ball'"
+    )
     command.add_argument(
         "--seed", type=integer, metavar="N", help="the same seed gives the same video (default: random)"
     )

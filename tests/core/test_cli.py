@@ -265,7 +265,7 @@ def test_train_then_use(sora, tmp_path, smooth_clip):
         (["generate", "x", "-o", "a.mp4", "--checkpoint", "none.safetensors"], "not there"),
         (["generate", "x", "-o", "a.mp4", "--checkpoint", "README.md"], "README.md"),
         (["animate", "none.png", "x", "-o", "a.mp4"], "not there"),
-        (["animate", "README.md", "x", "-o", "a.mp4"], "no image"),
+        (["animate", "README.md", "x", "-o", "a.mp4"], "no video"),
         (["reconstruct", "none.mp4", "-o", "a.mp4"], "not there"),
         (["reconstruct", "README.md", "-o", "a.mp4"], "no video"),
         (["info", "none.safetensors"], "not there"),

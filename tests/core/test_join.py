@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from sora_core.canvas import Canvas
+from sora_core.canvas import Canvas, edit, keep, reframe
 from sora_core.clip import Clip, alike
 from sora_core.codec import Codec
 from sora_core.errors import UserError
+from sora_core.grid import Grid
 from sora_core.join import Film, Part, Shot, after, before, between, cut, head_frames, morph, tail_frames
 from sora_core.video import VideoWriter, read_frames
 
@@ -125,6 +126,34 @@ def test_no_frame_is_doubled_or_lost(codec, tmp_path, smooth_clip):
     assert torch.equal(shown[:, :, :5], show(codec, first)) and torch.equal(shown[:, :, 16:], show(codec, second))
 
 
+def test_what_is_kept_is_shown_as_it_is(codec, tmp_path, smooth_clip):
+    path = tmp_path / "in.mp4"
+    with VideoWriter(path, 64, 64) as writer:
+        writer.write(smooth_clip(7, 64, 64))
+    clip = Clip(path)
+    original = clip.take(0, 7)
+    latent, count = clip.encode(codec)
+    mask = torch.zeros(64, 64)
+    mask[:, :16] = 1
+    held = keep(latent, Grid(count, 64, 64, 8.0, codec.geometry))
+    for canvas, size, made, kept in (
+        (edit(held, 0.0), (64, 64), (..., slice(0, 0)), ...),
+        (edit(held, 0.8, mask), (64, 64), (..., slice(0, 16)), (..., slice(24, None))),
+        (edit(held, curve=[(0.7, 0), (0.8, 1)]), (64, 64), (slice(None), slice(None), slice(5, 7)), (..., slice(0, 0))),
+        (reframe(held, 96, 64, x=1), (64, 96), (..., slice(0, 32)), (..., slice(40, None))),
+    ):
+        film = Film([Part(canvas, 0, 7, clip)], *size[::-1], 8.0)
+        decoded = torch.cat(list(codec.frames(fill(canvas), canvas.grid)), dim=2)
+        shown = torch.cat(list(film.show(lambda part, decoded=decoded: decoded.split([1, 4, 2], dim=2))), dim=2)
+        there = torch.zeros(1, 3, 7, *size)
+        there[..., size[1] - 64 :] = original
+        assert shown.shape[2] == 7
+        assert torch.equal(shown[made], decoded[made]) and torch.equal(shown[kept], there[kept])
+        assert ((shown >= torch.minimum(there, decoded) - 1e-6) & (shown <= torch.maximum(there, decoded) + 1e-6)).all()
+        if canvas.level[0, 0, 0].max() == 0:
+            assert torch.equal(shown[:, :, :5], original[:, :, :5])
+
+
 def test_a_cut_takes_exactly_its_frames():
     stream = torch.arange(13.0).view(1, 1, 13, 1, 1).split([1, 4, 4, 4], dim=2)
     for first in range(13):
@@ -173,7 +202,7 @@ def test_a_clip_is_encoded_as_a_stream(codec, tmp_path, smooth_clip):
     with VideoWriter(path, 33, 25) as writer:
         writer.write(smooth_clip(18, 25, 33))
     latent, count = Clip(path).encode(codec)
-    assert count == 18 and torch.allclose(latent, codec.encode(Clip(path).whole()), atol=1e-5)
+    assert count == 18 and torch.allclose(latent, codec.encode(Clip(path).take(0, 18)), atol=1e-5)
 
 
 def test_inputs_are_made_alike(tmp_path, smooth_clip):

@@ -1,0 +1,387 @@
+"""The commands that fill a canvas: what each takes, and the film that it plans."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..errors import UserError
+from .make import Making
+from .options import Parser, number, whole
+
+PLACES = {"center": (0.5, 0.5), "left": (0, 0.5), "right": (1, 0.5), "top": (0.5, 0), "bottom": (0.5, 1)}
+
+
+# ----------------------------------------------------------------------------------------------------- from words alone
+
+
+def plan_generate(asked, pipeline):
+    from .. import canvas
+
+    return _film(canvas.empty(_grid(asked, pipeline)))
+
+
+def loop_arguments(parser: Parser) -> None:
+    parser.epilog = "With VIDEO, --seconds or --frames is the way back from its end to its start; else the whole loop."
+    _context(parser)
+
+
+def plan_loop(asked, pipeline):
+    """Without a file the canvas itself is cyclic; a file gets a bridge from its end to its start."""
+    from .. import canvas, join
+    from ..video import VIDEO_ENDINGS
+
+    if asked.files:
+        clip = _clips(asked, pipeline)[0]
+        count = _new_frames(asked, pipeline, clip.fps)
+        head, tail, length = _ends(clip, pipeline, count, asked.context)
+        part = join.between(pipeline, tail, head, count, clip.fps, asked.context)
+        return join.row([join.Shot(clip, 0, length), part])
+    if isinstance(asked.prompt, str) and Path(asked.prompt).suffix.lower() in VIDEO_ENDINGS:
+        raise UserError(f"{asked.prompt} looks like a file: say a prompt too, what is to be seen on the way back.")
+    stride = pipeline.geometry.t_stride
+    if asked.frames is None and asked.seconds is None:
+        asked.frames = max(stride, pipeline.size.frames // stride * stride)
+    return _film(canvas.empty(_grid(asked, pipeline, cyclic=True)))
+
+
+# ------------------------------------------------------------------------------------------------ images and clips laid
+
+
+def animate_arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "--at",
+        action="append",
+        type=laid,
+        default=[],
+        metavar="TIME:FILE[:STRENGTH]",
+        help="lay an image or a clip at a time in seconds, or at the end; again for more. Strength 0 (default) keeps "
+        "it, 1 ignores it. IMAGE is the same as --at 0:IMAGE",
+    )
+
+
+def laid(text: str) -> tuple[str, Path, float]:
+    """Read TIME:FILE[:STRENGTH]; a file's name may hold colons itself."""
+    time, _, rest = text.partition(":")
+    file, strength = rest, 0.0
+    if not Path(rest).exists() and ":" in rest:
+        name, _, last = rest.rpartition(":")
+        try:
+            file, strength = name, float(last)
+        except ValueError:
+            file = rest
+    if not file:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not TIME:FILE, for instance 1.5:photo.png")
+    return (time if time == "end" else str(number(time.removesuffix("s")))), Path(file), strength
+
+
+def plan_animate(asked, pipeline):
+    import torch
+
+    from .. import canvas, join
+    from ..audio import Sound, has_sound
+    from ..clip import Clip
+    from ..pipeline import same_area
+    from ..video import probe
+
+    items = [("0", path, 0.0) for path in asked.files] + asked.at
+    if not items:
+        raise UserError("sora animate needs an IMAGE, or --at TIME:FILE (see sora animate --help).")
+    first = probe(items[0][1])
+    size = same_area(torch.empty(first.height, first.width, device="meta"), pipeline.size)
+    grid = _grid(asked, pipeline, size)
+    result, notes, sounds = canvas.empty(grid), [], []
+    for time, path, strength in items:
+        clip = Clip(path, grid.width, grid.height, grid.fps)
+        frame = grid.frames - 1 if time == "end" else round(float(time) * grid.fps)
+        if not 0 <= frame < grid.frames:
+            raise UserError(f"{time} s is not in the video, which lasts {grid.seconds:g} s: lay {path.name} sooner.")
+        video = clip.take(0, grid.frames)
+        result, start, length = join.lay(pipeline, result, video, frame, strength)
+        notes += clip.changes
+        if start != frame:
+            notes.append(f"{path.name} starts at {start / grid.fps:g} s, where a latent frame begins.")
+        if length < video.shape[2]:
+            notes.append(f"Of {path.name} the first {length / grid.fps:g} s are taken.")
+        if has_sound(path):
+            sounds.append(Sound(path, start / grid.fps, 0.0, length / grid.fps))
+    return _film(result, sorted(sounds, key=lambda sound: sound.at), notes)
+
+
+# ------------------------------------------------------------------------------------------- before, after and between
+
+
+def extend_arguments(parser: Parser) -> None:
+    parser.add_argument("--direction", choices=("forward", "backward", "both"), default="forward")
+    parser.epilog = "--seconds or --frames is what is added, in each direction (default: as much as the model makes)."
+    _context(parser)
+
+
+def plan_extend(asked, pipeline):
+    from .. import join
+
+    if asked.direction == "both" and asked.timeline is not None:
+        raise UserError("A timeline goes in one direction: extend forward and backward one after the other.")
+    clip = _clips(asked, pipeline)[0]
+    count = _new_frames(asked, pipeline, clip.fps)
+    head, tail, length = _ends(clip, pipeline, count, asked.context)
+    pieces = [join.Shot(clip, 0, length)]
+    if asked.direction != "forward":
+        pieces.insert(0, join.before(pipeline, head, count, clip.fps, asked.context))
+    if asked.direction != "backward":
+        pieces.append(join.after(pipeline, tail, count, clip.fps, asked.context))
+    return join.row(pieces)
+
+
+def connect_arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "--mode",
+        choices=("bridge", "morph"),
+        default="bridge",
+        help="new frames between the two, or one turns into the other while both go on",
+    )
+    parser.add_argument("--strength", type=number, default=0.9, metavar="S", help="of the morph's middle (default 0.9)")
+    parser.epilog = (
+        "--seconds or --frames is the length of the bridge, or of the morph (default: all of the shorter video). "
+        "Without a prompt, what the two files say of themselves is told one after the other."
+    )
+    _context(parser)
+
+
+def plan_connect(asked, pipeline):
+    from dataclasses import replace
+
+    from .. import join
+
+    a, b = _clips(asked, pipeline)
+    if asked.mode == "bridge":
+        count = _new_frames(asked, pipeline, a.fps)
+        _, tail, length = _ends(a, pipeline, count, asked.context)
+        head, _, length_b = _ends(b, pipeline, count, asked.context)
+        part = join.between(pipeline, tail, head, count, a.fps, asked.context)
+        pieces = [join.Shot(a, 0, length), part, join.Shot(b, 0, length_b)]
+    else:
+        lengths = [clip.length() for clip in (a, b)]
+        count = _new_frames(asked, pipeline, a.fps) if asked.frames or asked.seconds else min(lengths)
+        if count > min(lengths):
+            raise UserError(
+                f"A morph of {count} frames needs two videos of as many, not {lengths[0]} and {lengths[1]}: ask for at "
+                f"most {min(lengths)}."
+            )
+        _check(pipeline, a, count)
+        part, last = join.morph(
+            pipeline, a.take(lengths[0] - count, lengths[0]), b.take(0, count), a.fps, asked.strength
+        )
+        behind = count - last
+        pieces = [join.Shot(a, 0, lengths[0] - count + 1), part, join.Shot(b, behind, lengths[1] - behind)]
+    if asked.prompt is None:
+        asked.prompt = _travel(asked.files, part)
+    film = join.row(pieces)
+    if asked.mode == "morph":  # what is heard goes over to the other in the middle
+        middle = (lengths[0] - count / 2) / a.fps
+        film = replace(film, sounds=[*_sound(a, 0, 0, middle), *_sound(b, middle, count / 2 / a.fps)])
+    return film
+
+
+def _travel(paths, part):
+    """What the two files say of themselves, one after the other; nothing where one of them is silent."""
+    from ..clip import read_tags
+    from ..timeline import Span, Timeline
+
+    told = [read_tags(path).get("prompt") for path in paths]
+    if None in told:
+        return None
+    length = part.count / part.canvas.grid.fps
+    return Timeline((Span(0.0, length / 2, told[0]), Span(length / 2, length, told[1])))
+
+
+# ------------------------------------------------------------------------------------------------------ the whole video
+
+
+def edit_arguments(parser: Parser) -> None:
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--strength", type=number, default=0.6, metavar="S", help="0 keeps, 1 invents (default 0.6)")
+    how.add_argument("--curve", metavar="PLACE:S,...", help="strengths from 0, the start, to 1, the end: 0:0.2,1:0.8")
+    parser.add_argument("--mask", type=Path, metavar="FILE", help="image or video: only what is white is edited")
+
+
+def plan_edit(asked, pipeline):
+    from .. import canvas
+    from ..clip import read_mask
+    from ..strength import parse_curve
+
+    curve = None if asked.curve is None else parse_curve(asked.curve)
+    known, clip = _held(asked, pipeline)
+    mask = None if asked.mask is None else read_mask(asked.mask, clip)
+    return _film(canvas.edit(known, asked.strength, mask, curve), _sound(clip), clip.changes, under=clip)
+
+
+def reframe_arguments(parser: Parser) -> None:
+    parser.add_argument("--place", choices=tuple(PLACES), default="center", help="of the video in the new frame")
+
+
+def plan_reframe(asked, pipeline):
+    """The video is scaled to fit inside the new frame, whole patches large, and keeps that place."""
+    from .. import canvas
+    from ..video import probe
+
+    width, height = _size(asked, "reframe")
+    info = probe(asked.files[0])
+    scale = min(width / info.width, height / info.height)
+    inside = []
+    for side, most, patch in zip(
+        (info.width, info.height), (width, height), pipeline.geometry.patch[:0:-1], strict=True
+    ):
+        step = patch * pipeline.geometry.s_stride
+        wanted = round(side * scale)
+        inside.append(most if wanted >= most else max(step, wanted // step * step))
+    if inside == [width, height]:
+        raise UserError(f"{asked.files[0].name} has the shape of {width}x{height} already: nothing is to be invented.")
+    known, clip = _held(asked, pipeline, inside)
+    _check(pipeline, clip, known.grid.frames, (width, height))
+    framed = canvas.reframe(known, width, height, *PLACES[asked.place])
+    return _film(framed, _sound(clip), clip.changes, under=clip)
+
+
+def refine_arguments(parser: Parser) -> None:
+    parser.add_argument("--strength", type=number, default=0.6, metavar="S", help="0 keeps, 1 invents (default 0.6)")
+    parser.epilog = "Without a prompt or a seed, what the file says of itself is taken."
+
+
+def plan_refine(asked, pipeline):
+    """Scaled up as pixels, which suits the codec better than a scaled latent; the noise is the prototype's."""
+    from dataclasses import replace
+
+    from .. import canvas
+    from ..clip import read_tags
+    from ..video import probe
+
+    width, height = _size(asked, "refine")
+    small = probe(asked.files[0])
+    tags = read_tags(asked.files[0])
+    asked.prompt = tags.get("prompt", "") if asked.prompt is None else asked.prompt
+    if asked.seed is None and tags.get("seed", "").lstrip("-").isdigit():
+        asked.seed = int(tags["seed"])
+    times = canvas.enlargement(pipeline.grid(small.width, small.height, 1), pipeline.grid(width, height, 1))
+    known, clip = _held(asked, pipeline, (width, height))
+    refined = replace(canvas.edit(known, asked.strength), scale=times)
+    return _film(refined, _sound(clip), clip.changes)
+
+
+# -------------------------------------------------------------------------------------------------------------- helpers
+
+
+def _context(parser: Parser) -> None:
+    parser.add_argument(
+        "--context", type=whole, default=3, metavar="N", help="latent frames of a video that the model sees (default 3)"
+    )
+
+
+def _asked_size(asked) -> tuple[int, int] | tuple[None, None]:
+    from ..grid import parse_size
+
+    return (None, None) if asked.size is None else parse_size(asked.size)
+
+
+def _size(asked, name: str) -> tuple[int, int]:
+    if asked.size is None:
+        raise UserError(f"sora {name} needs the new size: --size WxH.")
+    return _asked_size(asked)
+
+
+def _grid(asked, pipeline, size=(None, None), cyclic: bool = False):
+    """The size that is asked for, or `size`, or the checkpoint's; an image's ending means one frame."""
+    still = asked.still and asked.frames is None and asked.seconds is None
+    frames = 1 if still else asked.frames
+    return pipeline.grid(
+        *(size if asked.size is None else _asked_size(asked)), frames, asked.fps, asked.seconds, cyclic
+    )
+
+
+def _clips(asked, pipeline):
+    """The files at one size and rate; images alone get the checkpoint's rate."""
+    from ..clip import alike
+    from ..video import is_image
+
+    fps = pipeline.size.fps if asked.fps is None and all(map(is_image, asked.files)) else asked.fps
+    return alike(asked.files, *_asked_size(asked), fps)
+
+
+def _new_frames(asked, pipeline, fps: float) -> int:
+    """How many frames are asked for; else as long as the checkpoint's videos are."""
+    from ..grid import frames_for
+
+    if asked.frames is not None:
+        return asked.frames
+    return frames_for(pipeline.size.frames / pipeline.size.fps if asked.seconds is None else asked.seconds, fps)
+
+
+def _ends(clip, pipeline, count: int, context: int):
+    """First and last frames and length of a clip, once it is clear that there is memory for what follows."""
+    from .. import join
+
+    _check(pipeline, clip, 2 * join.head_frames(pipeline.geometry, context) + count)
+    return clip.ends(join.head_frames(pipeline.geometry, context), join.tail_frames(pipeline.geometry, context))
+
+
+def _check(pipeline, clip, frames: int, size=None) -> None:
+    """Refuse what is too large before frames are read."""
+    width, height = size or (clip.width, clip.height)
+    pipeline.grid(width, height, frames, clip.fps)
+
+
+def _held(asked, pipeline, size=None):
+    """(a canvas that keeps the whole video, the clip)."""
+    from .. import canvas
+    from ..clip import Clip
+
+    width, height = size or _asked_size(asked)
+    clip = Clip(asked.files[0], width, height, asked.fps)
+    if clip.is_image and asked.fps is None:
+        clip.fps = pipeline.size.fps
+    _check(pipeline, clip, clip.expected)
+    latent, frames = clip.encode(pipeline)
+    return canvas.keep(latent.cpu(), pipeline.grid(clip.width, clip.height, frames, clip.fps)), clip
+
+
+def _sound(clip, at: float = 0.0, start: float = 0.0, stop: float | None = None) -> list:
+    """What is heard of a clip from `start` to `stop`, its end, where it has sound. In seconds."""
+    from ..audio import Sound, has_sound
+
+    stop = clip.info.seconds if stop is None else stop
+    return [Sound(clip.path, at, start, stop - start)] if has_sound(clip.path) else []
+
+
+def _film(canvas, sounds=(), notes=(), under=None):
+    """A film that is one canvas, over the clip that was laid onto it."""
+    from ..join import Film, Part
+
+    grid = canvas.grid
+    return Film([Part(canvas, 0, grid.frames, under)], grid.width, grid.height, grid.fps, list(sounds), list(notes))
+
+
+MAKING = (
+    Making("generate", (), "text to video, or to an image when there is one frame", plan_generate),
+    Making(
+        "animate",
+        ("IMAGE",),
+        "images and clips become frames of a video, which goes on from them",
+        plan_animate,
+        animate_arguments,
+        least=0,
+    ),
+    Making("extend", ("VIDEO",), "what comes after or before a video", plan_extend, extend_arguments),
+    Making("loop", ("VIDEO",), "a video that repeats without a seam", plan_loop, loop_arguments, least=0),
+    Making("connect", ("A", "B"), "one video leads to another", plan_connect, connect_arguments, prompt=False),
+    Making("edit", ("VIDEO",), "repaint a video as told, all of it or a part", plan_edit, edit_arguments, length=False),
+    Making("reframe", ("VIDEO",), "a larger frame around a video", plan_reframe, reframe_arguments, length=False),
+    Making(
+        "refine",
+        ("FILE",),
+        "a small video or image at full size",
+        plan_refine,
+        refine_arguments,
+        prompt=False,
+        length=False,
+    ),
+)

@@ -1,0 +1,319 @@
+"""The commands that fill a canvas, as a person meets them: lengths, originals, sound, and one sentence when wrong."""
+
+import json
+import os
+import wave
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sora_core.audio import Sound, has_sound
+from sora_core.cli import main
+from sora_core.cli.make import part_prompt
+from sora_core.clip import Clip, read_mask, read_tags
+from sora_core.errors import UserError
+from sora_core.join import Part
+from sora_core.timeline import Timeline
+from sora_core.video import VideoWriter, probe, read_frames, read_image
+
+
+@pytest.fixture
+def sora(tiny_checkpoint, capsys):
+    """Run a command in this process with the tiny checkpoint: (exit code, standard output, standard error)."""
+
+    def run(*arguments, steps=1):
+        line = [*map(str, arguments), "--checkpoint", str(tiny_checkpoint), "--device", "cpu", "--steps", str(steps)]
+        code = main(line)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """The frames that are handed to the writer of a video: (3, T, H, W), before any codec of files."""
+    seen = []
+    write = VideoWriter.write
+
+    def watched(self, video):
+        seen.append(video[0] if video.ndim == 5 else video)
+        write(self, video)
+
+    monkeypatch.setattr(VideoWriter, "write", watched)
+    return lambda: torch.cat(seen, dim=1)
+
+
+@pytest.fixture
+def film(tmp_path, smooth_clip):
+    """A function that writes a short video; with `sound`, a tone over all of it."""
+
+    def make(name="in.mp4", frames=11, width=32, height=24, fps=8, seed=0, sound=False, tags=None):
+        sounds = []
+        if sound:
+            tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(round(16000 * frames / fps)) / 16000)
+            with wave.open(str(tmp_path / "tone.wav"), "wb") as file:
+                file.setnchannels(1)
+                file.setsampwidth(2)
+                file.setframerate(16000)
+                file.writeframes((tone * 32767).astype("<i2").tobytes())
+            sounds = [Sound(tmp_path / "tone.wav", 0, 0, frames / fps)]
+        with VideoWriter(tmp_path / name, width, height, fps, tags, sounds) as writer:
+            writer.write(smooth_clip(frames, height, width, seed))
+        return tmp_path / name
+
+    return make
+
+
+def pixels(path) -> torch.Tensor:
+    return torch.stack(list(read_frames(path)), dim=1)
+
+
+def one_sentence(err: str) -> str:
+    last = err.replace("\r", "\n").strip().splitlines()[-1]
+    assert last.startswith("sora: ") and "Traceback" not in err, err
+    return last
+
+
+# -------------------------------------------------------------------------------------------------------------- extend
+
+
+@pytest.mark.parametrize("direction, before, after", [("forward", 0, 6), ("backward", 6, 0), ("both", 6, 6)])
+def test_extend(sora, film, made, tmp_path, direction, before, after):
+    video = film()
+    original = pixels(video)
+    code, said, _ = sora(
+        "extend", video, "it goes on", "-o", tmp_path / "a.mp4", "--direction", direction, "--frames", 6, "--json"
+    )
+    assert code == 0
+    result = json.loads(said.splitlines()[-1])
+    assert (result["frames"], result["width"], result["height"]) == (11 + before + after, 32, 24)
+    assert probe(tmp_path / "a.mp4").frames == 11 + before + after
+    shown = made()[:, 11:]  # the fixture's film came first
+    assert torch.equal(shown[:, before : before + 11], original), "original frames are as they were"
+    assert shown.isfinite().all()
+
+
+def test_an_image_is_extended(sora, film, tmp_path):
+    image = film("in.png", 1)
+    assert sora("extend", image, "it moves", "-o", tmp_path / "a.mp4", "--seconds", 1)[0] == 0
+    assert probe(tmp_path / "a.mp4").frames == 9 and probe(tmp_path / "a.mp4").fps == 8
+
+
+def test_another_size_and_rate_are_made_and_said(sora, film, tmp_path):
+    video = film(frames=24, fps=24, width=51, height=37)
+    code, _, err = sora("extend", video, "x", "-o", tmp_path / "a.mp4", "--frames", 4, "--fps", 8, "--size", "32x24")
+    info = probe(tmp_path / "a.mp4")
+    assert code == 0 and (info.width, info.height, info.frames, info.fps) == (32, 24, 12, 8)
+    assert "from 24 to 8 fps" in err and "from 51x37 to 32x24" in err
+
+
+def test_an_odd_size_is_kept(sora, film, tmp_path):
+    video = film(frames=3, width=51, height=37, fps=12)
+    assert sora("extend", video, "x", "-o", tmp_path / "a.mp4", "--seconds", 0.5)[0] == 0
+    info = probe(tmp_path / "a.mp4")
+    assert (info.width, info.height, info.frames, info.fps) == (51, 37, 9, 12)
+
+
+def test_sound_is_kept_and_moves_with_its_frames(sora, film, tmp_path):
+    from tests.core.test_audio import tones_of
+
+    video = film(frames=16, sound=True)
+    assert sora("extend", video, "x", "-o", tmp_path / "a.mp4", "--frames", 8, "--direction", "backward")[0] == 0
+    assert tones_of(tmp_path / "a.mp4")[:6] == [0, 0, 440, 440, 440, 440]
+    assert sora("extend", video, "x", "-o", tmp_path / "b.gif", "--frames", 8)[0] == 0
+    assert not has_sound(tmp_path / "b.gif")
+
+
+# ----------------------------------------------------------------------------------------------------- loop and connect
+
+
+def test_a_video_becomes_a_loop(sora, film, made, tmp_path):
+    video = film(frames=9)
+    assert sora("loop", video, "back", "-o", tmp_path / "a.mp4", "--frames", 8)[0] == 0
+    assert torch.equal(made()[:, 9:18], pixels(video)) and made().shape[1] == 9 + 17
+
+
+@pytest.mark.parametrize("count", [6, 8])
+def test_connect(sora, film, made, tmp_path, count):
+    a, b = film("a.mp4", 9, sound=True), film("b.mp4", 7, seed=1)
+    assert sora("connect", a, b, "on the way", "-o", tmp_path / "c.mp4", "--frames", count)[0] == 0
+    shown = made()[:, 16:]
+    assert shown.shape[1] == 9 + count + 7
+    assert torch.equal(shown[:, :9], pixels(a)) and torch.equal(shown[:, 9 + count :], pixels(b))
+    assert has_sound(tmp_path / "c.mp4")
+
+
+def test_morph(sora, film, made, tmp_path):
+    a, b = film("a.mp4", 14, tags={"prompt": "a ball"}), film("b.mp4", 12, seed=1, tags={"prompt": "a star"})
+    code, said, _ = sora("connect", a, b, "-o", tmp_path / "c.mp4", "--mode", "morph", "--frames", 10, "--json")
+    assert code == 0
+    shown = made()[:, 26:]
+    assert shown.shape[1] == 14 + 12 - 10
+    assert torch.equal(shown[:, :5], pixels(a)[:, :5]), "up to the first frame of the morph"
+    assert torch.equal(shown[:, -3:], pixels(b)[:, -3:]), "from the last latent frame of the morph on"
+    assert json.loads(said.splitlines()[-1])["prompt"] == "0-0.5s: a ball; 0.5-1s: a star"
+
+
+def test_files_of_two_sizes_are_made_alike(sora, film, tmp_path):
+    a, b = film("a.mp4", 5), film("b.mp4", 10, width=48, height=48, fps=16)
+    code, _, err = sora("connect", a, b, "x", "-o", tmp_path / "c.mp4", "--frames", 4)
+    assert code == 0 and probe(tmp_path / "c.mp4").frames == 5 + 4 + 5
+    assert "b.mp4 is scaled, and cut at the edges, from 48x48 to 32x24." in err and "from 16 to 8 fps" in err
+
+
+# ------------------------------------------------------------------------------------------------------------- animate
+
+
+def test_animate_at(sora, film, tmp_path):
+    image, clip = film("a.png", 1), film("b.mp4", 5)
+    options = ["--at", f"0:{image}", "--at", f"1s:{clip}:0.3", "--at", f"end:{image}", "--size", "32x24"]
+    code, _, err = sora("animate", "it moves", *options, "-o", tmp_path / "a.mp4", "--frames", 17)
+    assert code == 0 and probe(tmp_path / "a.mp4").frames == 17
+    assert "b.mp4 starts at 1.125 s" in err and "first 0.5 s" in err
+    assert sora("animate", image, "-o", tmp_path / "b.mp4", "it moves", "--frames", 5)[0] == 0, "words around options"
+
+
+# ------------------------------------------------------------------------------------------------ edit, reframe, refine
+
+
+def test_edit_at_strength_0_returns_the_video(sora, film, made, tmp_path):
+    video = film(frames=6)
+    assert sora("edit", video, "a star", "--strength", 0, "-o", tmp_path / "a.mp4")[0] == 0
+    assert torch.equal(made()[:, 6:], pixels(video))
+
+
+def test_edit_a_region_with_sound(sora, film, tmp_path):
+    video = film(frames=6, sound=True)
+    Image.fromarray(np.pad(np.full((100, 40), 255, np.uint8), ((0, 0), (0, 120)))).save(tmp_path / "mask.png")
+    code, _, _ = sora("edit", video, "a star", "--mask", tmp_path / "mask.png", "-o", tmp_path / "a.mp4")
+    assert code == 0 and has_sound(tmp_path / "a.mp4") and probe(tmp_path / "a.mp4").frames == 6
+    assert sora("edit", video, "a star", "--curve", "0:0.2,1:0.8", "-o", tmp_path / "b.webm")[0] == 0
+
+
+def test_masks_from_files(film, tmp_path):
+    clip = Clip(film(width=32, height=24))
+    rgba = np.zeros((48, 64, 4), np.uint8)
+    rgba[:, :32] = 255
+    Image.fromarray(rgba).save(tmp_path / "mask.png")
+    mask = read_mask(tmp_path / "mask.png", clip)
+    assert mask.shape == (1, 24, 32)
+    assert (mask[..., :15] > 0.9).all() and (mask[..., 17:] < 0.1).all(), "transparent is left alone"
+    moving = read_mask(film("mask.mp4", 11, 16, 16), clip)
+    assert moving.shape == (11, 24, 32) and moving.min() >= 0 and moving.max() <= 1
+
+
+@pytest.mark.parametrize("size", ["64x24", "32x48", "64x64"])
+def test_reframe(sora, film, tmp_path, size):
+    code, _, _ = sora("reframe", film(), "more of it", "--size", size, "-o", tmp_path / "a.mp4")
+    info = probe(tmp_path / "a.mp4")
+    assert code == 0 and f"{info.width}x{info.height}" == size and info.frames == 11
+
+
+def test_the_inside_of_a_larger_frame_is_the_video(sora, film, tmp_path, monkeypatch):
+    video, seen = film(frames=5, height=32), []
+    write = VideoWriter.write
+    monkeypatch.setattr(VideoWriter, "write", lambda self, chunk: (seen.append(chunk[0]), write(self, chunk)))
+    assert sora("reframe", video, "more of it", "--size", "80x32", "-o", tmp_path / "a.mp4", "--place", "left")[0] == 0
+    shown = torch.cat(seen, dim=1)
+    assert shown.shape == (3, 5, 32, 80) and torch.equal(shown[..., :24], pixels(video)[..., :24])
+
+
+def test_refine_takes_prompt_and_seed_of_the_file(sora, film, tmp_path):
+    small = film(frames=5, tags={"prompt": "a ball", "seed": "7"})
+    code, said, _ = sora("refine", small, "--size", "64x48", "-o", tmp_path / "a.mp4", "--json")
+    result = json.loads(said.splitlines()[-1])
+    assert code == 0 and (result["prompt"], result["seed"], result["width"], result["height"]) == ("a ball", 7, 64, 48)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "webm", "png", "jpg", "webp"])
+def test_a_file_says_how_it_was_made(film, ending):
+    path = film(f"a.{ending}", 1, tags={"prompt": "a ball", "seed": "7", "settings": {"steps": 2}})
+    assert read_tags(path) == {"prompt": "a ball", "seed": "7", "settings": '{"steps": 2}'}
+    assert read_tags(film(f"b.{ending}", 1)) == {} == read_tags(film("c.gif", 1, tags={"prompt": "a ball"}))
+
+
+# ------------------------------------------------------------------------------------------------ timeline and inspect
+
+
+def test_a_timeline_in_place_of_a_prompt(sora, film, tmp_path):
+    line = "0-1s: a ball; 1-2s: a star"
+    code, said, _ = sora("generate", "--timeline", line, "-o", tmp_path / "a.mp4", "--frames", 16, "--json")
+    assert code == 0 and json.loads(said.splitlines()[-1])["prompt"] == line
+    assert sora("extend", film(), "--timeline", line, "-o", tmp_path / "b.mp4", "--frames", 16)[0] == 0
+
+
+def test_a_timeline_counts_from_the_first_new_frame():
+    from sora_core.canvas import empty
+    from sora_core.grid import Grid
+
+    part = Part(empty(Grid(25, 32, 32, 8.0)), first=9, count=16)
+    told = part_prompt(Timeline.parse("0-1s: a; 1-2s: b"), part)
+    assert [(span.start, span.end) for span in told.spans] == [(0, 9 / 8 + 1), (9 / 8 + 1, 25 / 8)]
+    with pytest.raises(UserError, match="ends at 1 s and the new frames at 2 s"):
+        part_prompt(Timeline.parse("0-1s: a"), part)
+
+
+@pytest.mark.parametrize("command", ["extend", "loop", "edit", "animate"])
+def test_inspect(sora, film, tmp_path, command):
+    code, said, _ = sora("inspect", command, film(), "x", "-o", tmp_path / "a.png", "--json")
+    assert code == 0 and not said.startswith("{") and json.loads(said.splitlines()[-1])["frames"] == 1
+    picture = read_image(tmp_path / "a.png")
+    assert picture.shape[1] > 100 and picture.std() > 0.1
+
+
+# ----------------------------------------------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["extend", "VIDEO"], "takes VIDEO PROMPT"),
+        (["extend", "VIDEO", "a", "b"], "takes VIDEO PROMPT"),
+        (["extend", "none.mp4", "a"], "none.mp4 is not there"),
+        (["extend", "VIDEO", "a", "--timeline", "0-2s: a"], "in place of the prompt"),
+        (["extend", "VIDEO", "--timeline", "nonsense"], "is not a timeline"),
+        (["extend", "VIDEO", "--timeline", "0-1s: a; 2-3s: b"], "leave a gap"),
+        (["extend", "VIDEO", "--timeline", "0-2s: a; 1-3s: b"], "overlap"),
+        (["extend", "VIDEO", "--timeline", "0-9s: a", "--direction", "both"], "one direction"),
+        (["extend", "VIDEO", "a", "--direction", "up"], "invalid choice"),
+        (["extend", "VIDEO", "a", "--seconds", "100"], "60"),
+        (["extend", "VIDEO", "a", "--seconds", "nan"], "finite"),
+        (["extend", "VIDEO", "a", "--context", "0"], "at least 1"),
+        (["loop", "VIDEO"], "looks like a file"),
+        (["loop", "a ball", "--frames", "6"], "multiple of 4"),
+        (["connect", "VIDEO"], "takes A B [PROMPT]"),
+        (["connect", "VIDEO", "VIDEO", "x", "--mode", "morph", "--frames", "40"], "at most 11"),
+        (["connect", "VIDEO", "VIDEO", "x", "--mode", "morph", "--frames", "4"], "3 latent frames"),
+        (["connect", "VIDEO", "VIDEO", "x", "--mode", "morph", "--strength", "2"], "Every strength"),
+        (["edit", "VIDEO", "a", "--strength", "1.5"], "Every strength"),
+        (["edit", "VIDEO", "a", "--strength", "nan"], "finite"),
+        (["edit", "VIDEO", "a", "--curve", "0-1"], "no point of a curve"),
+        (["edit", "VIDEO", "a", "--curve", "0:1", "--strength", "0.5"], "not allowed with"),
+        (["edit", "VIDEO", "a", "--mask", "none.png"], "none.png is not there"),
+        (["edit", "VIDEO", "a", "--mask", "VIDEO", "--fps", "4", "--seconds", "1"], "Unrecognized"),
+        (["reframe", "VIDEO", "a"], "needs the new size"),
+        (["reframe", "VIDEO", "a", "--size", "64x48"], "nothing is to be invented"),
+        (["refine", "VIDEO"], "needs the new size"),
+        (["refine", "VIDEO", "--size", "16x12"], "larger size"),
+        (["refine", "VIDEO", "--size", "64x64"], "another shape"),
+        (["animate", "a"], "needs an IMAGE"),
+        (["animate", "a", "--at", "photo.png"], "TIME:FILE"),
+        (["animate", "a", "--at", "soon:VIDEO"], "not a number"),
+        (["animate", "a", "--at", "9:VIDEO"], "lasts"),
+        (["animate", "a", "--at", "0:VIDEO:2"], "Every strength"),
+        (["animate", "a", "--at", "0:VIDEO:nan"], "Every strength"),
+        (["animate", "a", "--at", "0:none.png"], "none.png is not there"),
+        (["inspect", "fly", "a"], "invalid choice"),
+    ],
+)
+def test_a_mistake_is_one_sentence(sora, film, tmp_path, arguments, says):
+    video = film()
+    (tmp_path / "out").mkdir()
+    line = [str(argument).replace("VIDEO", str(video)) for argument in arguments]
+    code, said, err = sora(*line, "-o", tmp_path / "out" / "a.mp4")
+    assert code == 2 and said == ""
+    assert says in one_sentence(err) and len(one_sentence(err)) < 400
+    assert os.listdir(tmp_path / "out") == []
