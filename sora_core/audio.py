@@ -6,6 +6,7 @@ between them, make one track.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,27 +19,40 @@ import numpy as np
 
 from .errors import UserError
 
-CODECS = {".mp4": "aac", ".webm": "libopus"}  # by the ending of the file; others are silent
-_RATES = {".mp4": (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000), ".webm": (48000,)}
+CODECS = {".mp4": "aac", ".webm": "libopus", ".mov": "pcm_s24le"}  # by the ending of the file; others are silent
+_RATES = {
+    ".mp4": (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000),
+    ".webm": (48000,),
+    ".mov": (96000, 88200, 48000, 44100),
+}
 _BLOCK = 4096  # samples of silence made at once
+
+
+@dataclass(frozen=True, eq=False)
+class Waveform:
+    """Sound in memory: samples (channels, n), float32 in [-1, 1], and how many of them make a second."""
+
+    samples: np.ndarray
+    rate: int
 
 
 @dataclass(frozen=True)
 class Sound:
-    """`seconds` of the sound of a file, from `start` on, heard `at` a time of the film. All in seconds."""
+    """`seconds` of the sound of a file (or of its bytes, or of a waveform), from `start` on, heard `at` a time of the
+    film. All in seconds."""
 
-    path: Path
+    path: Path | io.BytesIO | Waveform
     at: float
     start: float
     seconds: float
 
 
-def has_sound(path: str | os.PathLike) -> bool:
+def has_sound(path: str | os.PathLike | io.BytesIO) -> bool:
     """Whether a file that FFmpeg can read holds sound."""
     try:
-        with av.open(str(path)) as container:
+        with _opened(path) as container:
             return bool(container.streams.audio)
-    except (av.error.FFmpegError, ValueError):
+    except (UserError, ValueError):
         return False
 
 
@@ -96,31 +110,49 @@ class Track:
                 yield block[:, first - position + skip : last - position + skip]
                 at = last
 
-    def _decoded(self, path: Path) -> Iterator[tuple[int, np.ndarray]]:
+    def _decoded(self, path: Path | io.BytesIO | Waveform) -> Iterator[tuple[int, np.ndarray]]:
         """(number of the first sample, samples (channels, n)) of a file at this track's rate."""
+        resampler = av.AudioResampler(format="fltp", layout=self.layout, rate=self.rate)
+        position = None
+        for frame in _frames(path):
+            if position is None:
+                position = max(0, round((frame.time or 0.0) * self.rate))
+            for part in resampler.resample(frame):
+                samples = part.to_ndarray()
+                yield position, samples
+                position += samples.shape[1]
+
+
+def _frames(path: Path | io.BytesIO | Waveform) -> Iterator[av.AudioFrame]:
+    """Decoded sound, block by block."""
+    if not isinstance(path, Waveform):
         with _opened(path) as container:
-            resampler = av.AudioResampler(format="fltp", layout=self.layout, rate=self.rate)
-            position = None
-            for frame in container.decode(audio=0):
-                if position is None:
-                    position = max(0, round((frame.time or 0.0) * self.rate))
-                for part in resampler.resample(frame):
-                    samples = part.to_ndarray()
-                    yield position, samples
-                    position += samples.shape[1]
+            yield from container.decode(audio=0)
+        return
+    samples = path.samples[:2]  # of surround sound the two in front
+    for start in range(0, samples.shape[1], _BLOCK):
+        block = np.ascontiguousarray(samples[:, start : start + _BLOCK], dtype=np.float32)
+        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono" if len(samples) == 1 else "stereo")
+        frame.sample_rate, frame.pts, frame.time_base = path.rate, start, Fraction(1, path.rate)
+        yield frame
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[av.container.InputContainer]:
+def _opened(path: str | os.PathLike | io.BytesIO) -> Iterator[av.container.InputContainer]:
+    in_memory = isinstance(path, io.BytesIO)
+    if in_memory:
+        path.seek(0)
     try:
-        with av.open(str(path)) as container:
+        with av.open(path if in_memory else str(path)) as container:
             yield container
     except av.error.FFmpegError as error:
-        raise UserError(f"The sound of {path} is damaged: {error.strerror}.") from error
+        raise UserError(f"The sound of {'the video' if in_memory else path} is damaged: {error.strerror}.") from error
 
 
-def _format(path: Path) -> tuple[int, int]:
+def _format(path: Path | io.BytesIO | Waveform) -> tuple[int, int]:
     """(samples per second, channels) of a file's first sound."""
+    if isinstance(path, Waveform):
+        return path.rate, min(2, len(path.samples))
     with _opened(path) as container:
         stream = container.streams.audio[0]
         return stream.codec_context.sample_rate, stream.codec_context.channels

@@ -1,0 +1,103 @@
+"""The kinds of video file: encoder, quality and pixels of each, and what this machine's PyAV lacks of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import av
+
+from ..errors import UserError
+
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+
+# swscale's fast default loses 10 dB on a round trip and darkens by one step: bicubic + full chroma + accurate rounding
+EXACT = 0x4 | 0x2000 | 0x4000 | 0x40000
+
+AUTO = "auto"
+_8BIT = ("yuv420p", "yuv422p", "yuv444p")
+_10BIT = ("yuv420p10le", "yuv422p10le", "yuv444p10le")
+PIXELS = (*_8BIT, *_10BIT)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of video file.
+
+    Attributes:
+        name: as a menu shows it.
+        ending: of the file's name; "" is a folder of PNG files.
+        encoder: FFmpeg's name of it.
+        crf: default constant quality, near what the eye can tell apart (lower is better and larger); None has none.
+        worst: the largest CRF of this encoder.
+        pixels: the pixel formats to choose from; the first is the default.
+        odd: the pixel format for odd widths and heights where the default halves its colour planes of even sizes only.
+        options: for the encoder.
+        least: pixels a side.
+    """
+
+    name: str
+    ending: str
+    encoder: str
+    crf: int | None = None
+    worst: int = 63
+    pixels: tuple[str, ...] = ()
+    odd: str | None = None
+    options: dict[str, str] = field(default_factory=dict)
+    least: int = 1
+
+    def check(self, width: int, height: int, crf: int | None = None, pixels: str = AUTO) -> str:
+        """The pixel format for a video, checked before any frame is made.
+
+        Raises:
+            UserError: the encoder is missing here; a quality or pixel format that the format does not have; a size
+                that the pixel format does not allow.
+        """
+        try:
+            av.codec.Codec(self.encoder, "w")
+        except (av.codec.codec.UnknownCodecError, ValueError):
+            raise UserError(
+                f"{self.name} needs the encoder {self.encoder}, which this machine's PyAV does not have: choose "
+                "another format, or install a build of PyAV with it."
+            ) from None
+        if crf is not None and self.crf is None:
+            raise UserError(f"{self.name} has no constant quality (CRF): leave it to the format.")
+        if crf is not None and not 0 <= crf <= self.worst:
+            raise UserError(f"The quality (CRF) of {self.name} goes from 0 to {self.worst}, not {crf}.")
+        if min(width, height) < self.least:
+            raise UserError(
+                f"{self.name} needs at least {self.least}x{self.least} pixels, not {width}x{height}: choose "
+                "another format."
+            )
+        odd = bool(width % 2 or height % 2)
+        if pixels == AUTO:
+            return self.odd if odd and self.odd else self.pixels[0]
+        if pixels not in self.pixels:
+            raise UserError(f"{self.name} cannot hold {pixels}: choose one of {', '.join((AUTO, *self.pixels))}.")
+        if odd and self.odd and "444" not in pixels:
+            raise UserError(
+                f"{self.name} halves the colours of even sizes only, and {width}x{height} is odd: choose {self.odd}, "
+                "or an even size."
+            )
+        return pixels
+
+
+_VP9 = {"b": "0", "row-mt": "1", "cpu-used": "2"}
+_X265 = {"x265-params": "log-level=error"}
+_LEAST_X265 = 64  # narrower than its largest block, x265 4.1 writes beyond its buffers and brings the process down
+
+FORMATS: dict[str, Format] = {
+    made.name: made
+    for made in (
+        Format("mp4 H.264", ".mp4", "libx264", 12, 51, PIXELS, "yuv444p"),
+        Format("mp4 H.265", ".mp4", "libx265", 14, 51, PIXELS, "yuv444p", _X265, _LEAST_X265),
+        Format("mp4 AV1", ".mp4", "libsvtav1", 16, 63, ("yuv420p10le", "yuv420p"), None, {"preset": "6"}),
+        Format("webm VP9", ".webm", "libvpx-vp9", 18, 63, _8BIT, None, _VP9),
+        Format("webm AV1", ".webm", "libsvtav1", 16, 63, ("yuv420p10le", "yuv420p"), None, {"preset": "6"}),
+        Format("mov ProRes", ".mov", "prores_ks", pixels=("yuv422p10le", "yuv444p10le")),
+        Format("gif", ".gif", "gif", pixels=("pal8",)),
+        Format("png sequence", "", "png", pixels=("rgb24",)),
+    )
+}
+
+BY_ENDING = {made.ending: made for made in reversed(FORMATS.values()) if made.ending}  # the first of each ending
+VIDEO_ENDINGS = (".mp4", ".webm", ".gif", ".mov")

@@ -1,0 +1,66 @@
+"""Frames on their way: in chunks, at another rate, on one sheet."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from .write import VideoWriter
+
+Frame = TypeVar("Frame")
+
+
+def chunks(frames: Iterable[Tensor], size: int = 16) -> Iterator[Tensor]:
+    """Gather frames (3, H, W) into chunks (1, 3, n, H, W) of at most `size` frames."""
+    waiting: list[Tensor] = []
+    for frame in frames:
+        waiting.append(frame)
+        if len(waiting) == size:
+            yield torch.stack(waiting, dim=1)[None]
+            waiting = []
+    if waiting:
+        yield torch.stack(waiting, dim=1)[None]
+
+
+def at_rate(frames: Iterable[Frame], ratio: float) -> Iterator[Frame]:
+    """Frames at `ratio` times their rate: frame i of the new rate is the one that is shown at its time, so frames are
+    repeated or left out, never blended."""
+    shown = 0
+    for number, frame in enumerate(frames):
+        until = frames_at_rate(number + 1, ratio)
+        for _ in range(shown, until):
+            yield frame
+        shown = max(shown, until)
+
+
+def frames_at_rate(frames: int, ratio: float) -> int:
+    """How many frames `at_rate` makes of `frames`."""
+    return math.ceil(frames * ratio - 1e-6)
+
+
+def contact_sheet(frames: Iterable[Tensor], path: str | os.PathLike, count: int = 8, columns: int = 4) -> None:
+    """Lay `count` frames, evenly chosen from first to last, out as one image, small ones enlarged by whole factors.
+
+    Args:
+        frames: (3, H, W) in [-1, 1], or a whole video (3, T, H, W).
+        path: of the image.
+    """
+    frames = list(frames.unbind(1)) if isinstance(frames, Tensor) else list(frames)
+    chosen = [frames[round(i * (len(frames) - 1) / max(1, count - 1))] for i in range(min(count, len(frames)))]
+    scale = max(1, math.ceil(192 / max(chosen[0].shape[1:])))
+    gap = 4
+    cells = [torch.nn.functional.interpolate(f[None], scale_factor=scale)[0] for f in chosen]
+    _, height, width = cells[0].shape
+    columns = min(columns, len(cells))
+    rows = math.ceil(len(cells) / columns)
+    sheet = torch.ones(3, rows * (height + gap) - gap, columns * (width + gap) - gap)
+    for i, cell in enumerate(cells):
+        y, x = i // columns * (height + gap), i % columns * (width + gap)
+        sheet[:, y : y + height, x : x + width] = cell
+    with VideoWriter(path, sheet.shape[2], sheet.shape[1]) as writer:
+        writer.write(sheet)

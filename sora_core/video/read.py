@@ -1,0 +1,182 @@
+"""Videos and images read frame by frame: nothing long is ever held whole."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from av.video.reformatter import VideoReformatter
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from ..errors import UserError
+from .formats import EXACT, IMAGE_ENDINGS
+
+Source = str | os.PathLike | io.BytesIO  # a file, or the bytes of one
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """Size of a video or image file: pixels, frames, and frames per second."""
+
+    width: int
+    height: int
+    frames: int
+    fps: float
+
+    @property
+    def seconds(self) -> float:
+        return self.frames / self.fps
+
+
+def is_image(path: Source) -> bool:
+    """Whether the ending of `path` is that of an image with one frame."""
+    return not isinstance(path, io.BytesIO) and Path(path).suffix.lower() in IMAGE_ENDINGS
+
+
+def read_image(path: str | os.PathLike) -> Tensor:
+    """Read an image as (3, H, W) in [-1, 1].
+
+    It is turned upright by its EXIF orientation; transparency is laid over white; grey becomes RGB; 16 bits keep their
+    precision where Pillow does (grey; it reads 16-bit colour as 8).
+
+    Raises:
+        UserError: no such file, or not an image that can be read.
+    """
+    path = Path(path)
+    _check_file(path)
+    try:
+        with Image.open(path) as image:
+            array = _rgb(ImageOps.exif_transpose(image))
+    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+        reason = (
+            "is too large to be opened safely" if isinstance(error, Image.DecompressionBombError) else "is no image"
+        )
+        raise UserError(f"{path} {reason}: give a PNG, JPEG or WebP file.") from error
+    except (OSError, ValueError, SyntaxError, EOFError) as error:  # what Pillow raises for damaged files
+        raise UserError(f"{path} is damaged and cannot be read as an image: {error}.") from error
+    return torch.from_numpy(array).permute(2, 0, 1).mul(2).sub(1).contiguous()
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    """(H, W, 3) float32 in [0, 1]."""
+    if image.mode.startswith(("I", "F")):  # deep grey; 32-bit integers hold 16 bits in practice
+        grey = np.asarray(image, dtype=np.float32) / (1 if image.mode == "F" else 65535)
+        return np.repeat(np.clip(grey, 0, 1)[..., None], 3, axis=2)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        rgba = np.asarray(image.convert("RGBA"), dtype=np.float32) / 255
+        return rgba[..., :3] * rgba[..., 3:] + (1 - rgba[..., 3:])
+    return np.asarray(image.convert("RGB"), dtype=np.float32) / 255
+
+
+def probe(path: Source) -> VideoInfo:
+    """Width, height, frames and frame rate of a video or image file, as `read_frames` gives them.
+
+    The frames are counted from the packets: headers are often wrong or silent about it.
+
+    Raises:
+        UserError: no such file, or not a video or image that can be read.
+    """
+    if is_image(path):
+        _, height, width = read_image(path).shape
+        return VideoInfo(width, height, 1, 1.0)
+    with _Opened(path) as (container, stream):
+        first = next(container.decode(stream), None)
+        if first is None:
+            raise UserError(f"{name_of(path)} holds no video frame.")
+        width, height = first.width, first.height
+        if first.rotation % 180:
+            width, height = height, width
+        # GIF counts hundredths of a second: its first delays, rounded, would make 8.33 fps of 8
+        rate = (container.format.name == "gif" and stream.guessed_rate) or stream.average_rate or Fraction(8)
+        container.seek(0, stream=stream)
+        frames = sum(packet.size > 0 for packet in container.demux(stream))
+    return VideoInfo(width, height, max(1, frames), float(rate))
+
+
+def read_frames(path: Source, start: float = 0.0, seconds: float = math.inf) -> Iterator[Tensor]:
+    """The frames of a video (or the one of an image) as (3, H, W) in [-1, 1], upright, one at a time.
+
+    Args:
+        start: seconds into the video; what lies before is skipped, not decoded, as far as its key frames allow.
+        seconds: how much of it from there on.
+
+    Raises:
+        UserError: no such file, damaged, empty, without a picture, or shorter than `start`.
+    """
+    if is_image(path):
+        yield read_image(path)
+        return
+    count, reformatter = 0, VideoReformatter()
+    with _Opened(path) as (container, stream):
+        begin = stream.start_time or 0
+        if start > 0:
+            container.seek(begin + int(start / stream.time_base), stream=stream)
+        for frame in container.decode(stream):
+            at = 0.0 if frame.pts is None else float((frame.pts - begin) * stream.time_base)
+            if at < start - 1e-6:
+                continue
+            if at >= start + seconds - 1e-6:
+                break
+            array = reformatter.reformat(frame, format="rgb24", interpolation=EXACT).to_ndarray()
+            if frame.rotation:
+                array = np.ascontiguousarray(np.rot90(array, k=frame.rotation // 90))
+            yield torch.from_numpy(array).permute(2, 0, 1).float().div(127.5).sub(1)
+            count += 1
+    if count == 0:
+        raise UserError(f"{name_of(path)} holds no video frame{f' after {start:g} seconds' if start > 0 else ''}.")
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, not a file.")
+    if not path.is_file():
+        raise UserError(f"{path} is not there.")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is empty.")
+
+
+def name_of(path: Source) -> str:
+    """What a sentence calls it."""
+    return "The video" if isinstance(path, io.BytesIO) else str(path)
+
+
+class _Opened:
+    """Open the first video stream; whatever FFmpeg finds wrong with the file becomes a sentence."""
+
+    def __init__(self, path: Source):
+        self.path = path
+        if isinstance(path, io.BytesIO):
+            path.seek(0)
+        else:
+            _check_file(Path(path))
+
+    def __enter__(self):
+        try:
+            self.container = av.open(self.path if isinstance(self.path, io.BytesIO) else str(self.path))
+        except (av.error.FFmpegError, ValueError) as error:
+            raise UserError(f"{name_of(self.path)} is no video that can be read: {_reason(error)}.") from error
+        if not self.container.streams.video:
+            kinds = ", ".join(s.type for s in self.container.streams)
+            self.container.close()
+            raise UserError(f"{name_of(self.path)} holds no picture, only {kinds}.")
+        stream = self.container.streams.video[0]
+        stream.thread_type = "AUTO"
+        return self.container, stream
+
+    def __exit__(self, kind, error, trace):
+        self.container.close()
+        if isinstance(error, av.error.FFmpegError):
+            raise UserError(f"{name_of(self.path)} is damaged: {_reason(error)}.") from error
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
