@@ -1,7 +1,8 @@
 """Makes the pictures of the help pages, web/docs/NODE.jpg: `python -m tests.browser.pictures [TEMPLATE ...]`.
 
 Opens each template (or those named) in the front end of the first host, runs it with the bundled model and photographs
-every node of this pack with what it shows. A node that occurs in several templates is taken from the last.
+every node of this pack with what it shows. A node that occurs in several templates is taken from the last, and one that
+has no picture yet as it comes from the menu.
 """
 
 from __future__ import annotations
@@ -28,6 +29,13 @@ RUN = """async () => {
   });
   await app.queuePrompt(0);
   return await ended;
+}"""
+KINDS = "() => Object.keys(LiteGraph.registered_node_types).filter(kind => kind.startsWith('Sora'))"
+ADD = """kind => {
+  const node = LiteGraph.createNode(kind);
+  app.graph.clear();
+  app.graph.add(node);
+  return node.id;
 }"""
 # Every node of ours that has a picture to show has drawn it.
 DRAWN = """() => app.graph.nodes.every(
@@ -61,11 +69,14 @@ def main() -> None:
         Image.open(PACK / "workflows" / "text_to_image.jpg").resize((64, 64)).save(example)
         server.upload(example)
         for name in wanted:
-            photograph(page, server, name)
+            photograph_template(page, server, name)
+        for kind in page.evaluate(KINDS):
+            if not (PAGES / f"{kind}.jpg").exists():
+                photograph(page, page.evaluate(ADD, kind), kind)
         browser.close()
 
 
-def photograph(page, server: Server, template: str) -> None:
+def photograph_template(page, server: Server, template: str) -> None:
     """Runs a template and writes a picture of each of our nodes in it."""
     page.goto(f"{server.url}/?template={template}&source=sora")
     page.wait_for_function("() => window.app?.graph?.nodes?.some(node => node.type.startsWith('Sora'))")
@@ -75,11 +86,16 @@ def photograph(page, server: Server, template: str) -> None:
     page.wait_for_function(DRAWN)
     ours = "() => app.graph.nodes.filter(n => n.type.startsWith('Sora')).map(n => [n.id, n.type])"
     for number, kind in page.evaluate(ours):
-        box = page.evaluate(SHOW, number)
-        page.wait_for_timeout(500)
-        image = Image.open(io.BytesIO(page.screenshot(clip=box))).convert("RGB")
-        image.save(PAGES / f"{kind}.jpg", quality=85)
-        print(f"web/docs/{kind}.jpg")
+        photograph(page, number, kind)
+
+
+def photograph(page, number: int, kind: str) -> None:
+    """Writes the picture of one node of the graph."""
+    box = page.evaluate(SHOW, number)
+    page.wait_for_timeout(1000)
+    image = Image.open(io.BytesIO(page.screenshot(clip=box))).convert("RGB")
+    image.save(PAGES / f"{kind}.jpg", quality=85)
+    print(f"web/docs/{kind}.jpg")
 
 
 if __name__ == "__main__":

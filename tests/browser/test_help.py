@@ -16,6 +16,13 @@ GRAPH = (
 }]))"""
 )
 
+# A place on the page within the title of the grid node.
+TITLE = """() => {
+  const [x, y] = app.graph.nodes.find(node => node.type === "SoraPatchGrid").pos;
+  const { scale, offset } = app.canvas.ds, frame = app.canvas.canvas.getBoundingClientRect();
+  return [frame.left + (x + 60 + offset[0]) * scale, frame.top + (y - 15 + offset[1]) * scale];
+}"""
+
 
 @pytest.mark.parametrize("page", [language for language in HEADINGS if language != "en"], indirect=True)
 def test_a_graph_and_its_help_in_another_language(page, open_template, shot, request):
@@ -34,13 +41,7 @@ def test_a_graph_and_its_help_in_another_language(page, open_template, shot, req
         assert set(node["options"]) == {
             key for key, text in words["inputs"].items() if any(k != v for k, v in text.get("options", {}).items())
         }
-    page.evaluate(
-        """() => {
-          const node = app.graph.nodes.find(node => node.type === "SoraPatchGrid");
-          app.canvas.selectNode(node);
-          app.canvas.setDirty(true, true);
-        }"""
-    )
+    page.mouse.click(*page.evaluate(TITLE))
     page.get_by_test_id("info-button").first.click()
     title = help_page("SoraPatchGrid", language).read_text(encoding="utf-8").split("\n")[0].removeprefix("# ")
     page.get_by_role("heading", name=title).first.wait_for()
