@@ -102,6 +102,21 @@ def test_an_image_is_extended(sora, film, tmp_path):
     assert probe(tmp_path / "a.mp4").frames == 9 and probe(tmp_path / "a.mp4").fps == 8
 
 
+def test_a_transparent_image_lies_on_white(sora, made, tmp_path):
+    Image.fromarray(np.zeros((24, 32, 4), np.uint8)).save(tmp_path / "in.png")
+    assert sora("extend", tmp_path / "in.png", "it moves", "-o", tmp_path / "a.mp4", "--frames", 4)[0] == 0
+    assert (made()[:, 0] == 1).all()
+
+
+@pytest.mark.parametrize("command", [["extend", "--seconds", 30], ["edit"], ["reframe", "--size", "1920x1080"]])
+def test_more_than_the_memory_is_refused_before_frames_are_read(sora, film, tmp_path, monkeypatch, command):
+    monkeypatch.setattr("sora_core.pipeline.available_memory", lambda device: 2**20)
+    monkeypatch.setattr("sora_core.clip.read_frames", None)
+    video = film(width=320, height=240)
+    code, _, err = sora(command[0], video, "x", *command[1:], "-o", tmp_path / "a.mp4")
+    assert code == 2 and "of memory and" in one_sentence(err) and not (tmp_path / "a.mp4").exists()
+
+
 def test_another_size_and_rate_are_made_and_said(sora, film, tmp_path):
     video = film(frames=24, fps=24, width=51, height=37)
     code, _, err = sora("extend", video, "x", "-o", tmp_path / "a.mp4", "--frames", 4, "--fps", 8, "--size", "32x24")
@@ -123,7 +138,8 @@ def test_sound_is_kept_and_moves_with_its_frames(sora, film, tmp_path):
     video = film(frames=16, sound=True)
     assert sora("extend", video, "x", "-o", tmp_path / "a.mp4", "--frames", 8, "--direction", "backward")[0] == 0
     assert tones_of(tmp_path / "a.mp4")[:6] == [0, 0, 440, 440, 440, 440]
-    assert sora("extend", video, "x", "-o", tmp_path / "b.gif", "--frames", 8)[0] == 0
+    code, _, err = sora("extend", video, "x", "-o", tmp_path / "b.gif", "--frames", 8)
+    assert code == 0 and "b.gif is silent" in err
     assert not has_sound(tmp_path / "b.gif")
 
 
@@ -134,6 +150,19 @@ def test_a_video_becomes_a_loop(sora, film, made, tmp_path):
     video = film(frames=9)
     assert sora("loop", video, "back", "-o", tmp_path / "a.mp4", "--frames", 8)[0] == 0
     assert torch.equal(made()[:, 9:18], pixels(video)) and made().shape[1] == 9 + 17
+
+
+def test_a_loop_from_words(sora, tmp_path):
+    code, said, _ = sora("loop", "a ball", "-o", tmp_path / "a.mp4", "--frames", 8, "--json")
+    assert code == 0 and json.loads(said.splitlines()[-1])["frames"] == 8 and probe(tmp_path / "a.mp4").frames == 8
+    assert sora("loop", "a ball", "-o", tmp_path / "b.mp4")[0] == 0
+    assert probe(tmp_path / "b.mp4").frames == 4, "the checkpoint's length in whole latent frames"
+
+
+def test_images_are_connected(sora, film, tmp_path):
+    a, b = film("a.png", 1), film("b.png", 1, seed=1)
+    assert sora("connect", a, b, "x", "-o", tmp_path / "c.mp4", "--frames", 7)[0] == 0
+    assert probe(tmp_path / "c.mp4").frames == 9
 
 
 @pytest.mark.parametrize("count", [6, 8])
