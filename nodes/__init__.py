@@ -3,11 +3,30 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .animate import SoraAnimateImage
+from .edit import SoraEditVideo, SoraRefine, SoraReframe
+from .extend import SoraConnectVideos, SoraExtendVideo, SoraLoopVideo
 from .grid import SoraPatchGrid
+from .inspect import SoraInspectCanvas
 from .load import SoraLoadModel
+from .place import SoraPlaceFrames
 from .sample import SoraSampler
+from .timeline import SoraPromptTimeline
 
-NODES: list[type[io.ComfyNode]] = [SoraLoadModel, SoraPatchGrid, SoraAnimateImage, SoraSampler]
+NODES: list[type[io.ComfyNode]] = [
+    SoraLoadModel,
+    SoraPatchGrid,
+    SoraAnimateImage,
+    SoraSampler,
+    SoraPlaceFrames,
+    SoraExtendVideo,
+    SoraLoopVideo,
+    SoraConnectVideos,
+    SoraEditVideo,
+    SoraReframe,
+    SoraRefine,
+    SoraPromptTimeline,
+    SoraInspectCanvas,
+]
 """Node ids and the order of their inputs are a contract with saved workflows: append, never reorder, never delete."""
 
 

@@ -93,6 +93,16 @@ class SoraSampler(io.ComfyNode):
                     optional=True,
                     tooltip="Only for image-to-video models of the host (Wan 2.1), which read kept frames on grey.",
                 ),
+                io.Int.Input(
+                    "window",
+                    default=0,
+                    min=0,
+                    max=1000,
+                    optional=True,
+                    tooltip="Latent frames that the model sees at once. A longer video is made window by window, with "
+                    "the memory of one; 0 takes the length that the model was trained on.",
+                    **host.ADVANCED,
+                ),
             ],
             outputs=[io.Latent.Output(display_name="latent")],
         )
@@ -114,6 +124,7 @@ class SoraSampler(io.ComfyNode):
         cfg_rescale,
         resample=0,
         vae=None,
+        window=0,
     ) -> io.NodeOutput:
         canvas = host.canvas_of(latent, host.size_of(model).geometry)
         samples = host.fill(
@@ -130,6 +141,7 @@ class SoraSampler(io.ComfyNode):
             rescale=cfg_rescale,
             resample=resample,
             vae=vae,
+            window=window,
         )
-        out = {name: value for name, value in latent.items() if name not in ("noise_mask", "batch_index")}
-        return io.NodeOutput(out | {"samples": samples.to(comfy.model_management.intermediate_device())})
+        samples = samples.to(comfy.model_management.intermediate_device())
+        return io.NodeOutput(host.filled(latent, samples))

@@ -83,8 +83,8 @@ class Pipeline(Codec):
                 f"The codec's latents have {self.vae.config.channels} channels and the transformer's "
                 f"{self.dit.config.channels}: these networks do not belong together."
             )
-        self.settings = _from_card(Settings, models.card.get("settings"))
-        self.size = _from_card(Size, models.card.get("size"))
+        self.settings = from_card(Settings, models.card.get("settings"))
+        self.size = from_card(Size, models.card.get("size"))
 
     # -- sizes ------------------------------------------------------------------------------------------------------
 
@@ -267,7 +267,7 @@ def _alike(canvas: Canvas, told: list[list[int]] | None) -> bool:
     return bool((canvas.level == canvas.level[:1]).all())
 
 
-def _from_card(cls, table: object):
+def from_card(cls, table: object):
     """The defaults of a checkpoint: unknown keys are a newer version's and are left alone."""
     if not isinstance(table, dict):
         return cls()

@@ -5,29 +5,37 @@ Every difference between host versions is met here by asking what is there, neve
 
 from ...sora_core import flow
 from ...sora_core.checkpoint import Models
+from ...sora_core.pipeline import Settings, from_card
 from .codec import HostVAE, rgb_of_latents
+from .conditioning import timeline_conditioning
 from .geometry import NetworkSize, geometry_of, size_of
-from .latents import canvas_of, canvas_to_latent, grid_of, grid_to_latent
+from .latents import canvas_of, canvas_to_latent, filled, geometry_for, grid_of, grid_to_latent, held, settled
 from .model import make_model
 from .sampling import fill
 from .schema import ADVANCED, schema
-from .streaming import decode_stream, encode_stream
+from .streaming import Encoder, decode_stream, encode_stream
 from .text import make_clip
 
 __all__ = [
     "ADVANCED",
+    "Encoder",
     "NetworkSize",
     "canvas_of",
     "canvas_to_latent",
     "decode_stream",
     "encode_stream",
     "fill",
+    "filled",
+    "geometry_for",
     "geometry_of",
     "grid_of",
     "grid_to_latent",
+    "held",
     "load",
     "schema",
+    "settled",
     "size_of",
+    "timeline_conditioning",
 ]
 
 USUAL_TOKENS = 320  # of a clip of the bundled size: the host's samplers take one noise schedule for all sizes
@@ -36,5 +44,6 @@ USUAL_TOKENS = 320  # of a clip of the bundled size: the host's samplers take on
 def load(models: Models) -> tuple:
     """(MODEL, CLIP, VAE) with the weights of a checkpoint's three networks."""
     shift = flow.shift_for_tokens(USUAL_TOKENS)
-    model = make_model(models.dit, models.geometry, rgb_of_latents(models.vae), shift)
+    windowing = from_card(Settings, models.card.get("settings"))
+    model = make_model(models.dit, models.geometry, rgb_of_latents(models.vae), shift, windowing)
     return model, make_clip(models.text), HostVAE(models.vae, models.geometry)

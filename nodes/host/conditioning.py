@@ -1,4 +1,7 @@
-"""What a model reads beside the video that it makes: the frame rate and, for image-to-video models, the kept frames."""
+"""What a model reads beside the video that it makes: the frame rate, prompts that follow each other in time and, for
+image-to-video models, the kept frames."""
+
+from dataclasses import dataclass
 
 import comfy.model_base
 import torch
@@ -6,8 +9,80 @@ from torch import Tensor
 
 from ...sora_core.canvas import Canvas
 from ...sora_core.errors import UserError
+from ...sora_core.grid import Grid
+from ...sora_core.timeline import Timeline
 from .geometry import geometry_of
+from .model import SoraModel
 from .streaming import encode_stream
+
+
+@dataclass(frozen=True)
+class Told:
+    """The texts of a timeline, for a model that reads them all in one pass.
+
+    Attributes:
+        text: (P, L, D), filled up to the longest.
+        mask: bool (P, L), True where there is text.
+        moments: for every moment of the canvas (latent frame, or patch of several) the number of its text.
+    """
+
+    text: Tensor
+    mask: Tensor
+    moments: tuple[int, ...]
+
+    def for_cells(self, cells: list[int] | None, batch: int, device: torch.device) -> dict:
+        """The arguments of the transformer for these latent frames of the canvas, or for all."""
+        moments = self.moments if cells is None else [self.moments[t] for t in cells]
+        told = torch.tensor(moments, device=device).expand(batch, -1)
+        return {"text": self.text, "text_mask": self.mask.to(device), "told": told}
+
+
+def timeline_conditioning(clip, timeline: Timeline, grid: Grid) -> list:
+    """A timeline as CONDITIONING: one entry a prompt, with a mask (1, t, h, w) over the latent frames of its time.
+
+    The host then runs a model once for each prompt and takes of each what belongs to its time, under any sampler. Sora
+    Sampler needs one pass of our own models, which read every prompt in its time (`in_one_pass`).
+    """
+    told = tuple(timeline.told(grid))
+    _, t, h, w = grid.latent_shape
+    frames = torch.tensor(told).repeat_interleave(grid.geometry.patch[0])
+    entries = []
+    for number, prompt in enumerate(timeline.prompts):
+        mask = (frames == number).float().view(1, t, 1, 1).expand(1, t, h, w)
+        for text, more in clip.encode_from_tokens_scheduled(clip.tokenize(prompt)):
+            entries.append([text, more | {"mask": mask, "mask_strength": 1.0, "sora_told": told}])
+    return entries
+
+
+def in_one_pass(conditioning: list) -> list:
+    """A timeline's entries as the one that our models read; anything else as it is."""
+    if not all("sora_told" in more for _, more in conditioning):
+        return conditioning
+    texts = [text for text, _ in conditioning]
+    length = max(text.shape[1] for text in texts)
+    padded = [torch.nn.functional.pad(text, (0, 0, 0, length - text.shape[1])) for text in texts]
+    mask = torch.stack([torch.arange(length) < text.shape[1] for text in texts])
+    text, more = conditioning[0]
+    more = {name: value for name, value in more.items() if name not in ("mask", "mask_strength", "sora_told")}
+    return [[text, more | {"sora_timeline": Told(torch.cat(padded), mask, conditioning[0][1]["sora_told"])}]]
+
+
+def told_of(conditioning: list) -> tuple[int, ...] | None:
+    """For every moment the number of its prompt, where they follow each other."""
+    return next((more["sora_told"] for _, more in conditioning if "sora_told" in more), None)
+
+
+def cut(conditioning: list, start: int, stop: int) -> list:
+    """What latent frames start..stop are told: masks of their length, and no prompt that none of them reads."""
+    parts = []
+    for text, more in conditioning:
+        if "sora_told" in more:
+            mask = more["mask"][:, start:stop]
+            if not mask.any():
+                continue
+            more = more | {"mask": mask, "sora_told": more["sora_told"][start:stop]}
+        parts.append([text, more])
+    return parts
 
 
 def with_canvas(inner: comfy.model_base.BaseModel, conditioning: list, canvas: Canvas, vae=None) -> list:
@@ -21,8 +96,16 @@ def with_canvas(inner: comfy.model_base.BaseModel, conditioning: list, canvas: C
         vae: of the model, which knows what grey is.
 
     Raises:
-        UserError: the model reads kept frames and there is no VAE to make the grey of.
+        UserError: the model reads kept frames and there is no VAE to make the grey of; a timeline of another length.
     """
+    told = told_of(conditioning)
+    if told is not None and len(told) != canvas.grid.patches[0]:
+        raise UserError(
+            f"The timeline was laid over {len(told)} latent frames and this canvas has {canvas.grid.patches[0]}: "
+            "connect the same latent to Sora Prompt Timeline and to Sora Sampler."
+        )
+    if isinstance(inner, SoraModel):
+        conditioning = in_one_pass(conditioning)
     told: dict = {"frame_rate": canvas.grid.fps}
     if canvas.kept.any() and reads_image(inner) and not all("concat_latent_image" in more for _, more in conditioning):
         if vae is None:

@@ -9,7 +9,7 @@ from ...sora_core import canvas as canvases
 from ...sora_core.canvas import Canvas
 from ...sora_core.errors import UserError
 from ...sora_core.grid import Geometry, Grid
-from .geometry import geometry_of
+from .geometry import geometry_of, size_of
 from .model import DEFAULT_FPS
 
 
@@ -40,7 +40,7 @@ def grid_of(latent: dict, geometry: Geometry, patch_known: bool = True) -> Grid:
     made_for = Geometry(**noted["geometry"])
     if not patch_known:
         geometry = replace(geometry, patch=made_for.patch)
-    if made_for != geometry:
+    if replace(made_for, patch=geometry.patch) != geometry:
         raise UserError(
             f"This latent was made for another model ({made_for}) than this one ({geometry}): connect this model to "
             "Sora Patch Grid, or encode with its VAE."
@@ -61,15 +61,73 @@ def canvas_of(latent: dict, source) -> Canvas:
     else:
         level = comfy.utils.reshape_mask(mask.float(), samples.shape)[:, :1]
     canvas = canvases.place(canvases.empty(grid, len(samples)), samples, strength=level)
-    if grid_to_latent(grid) == latent.get("sora_grid"):  # still where it was laid out in the noise field
+    noted = latent.get("sora_grid")
+    if noted and grid_to_latent(grid) == noted | {"geometry": asdict(grid.geometry)}:  # where it was laid out
         canvas = replace(canvas, **latent.get("sora_field", {}))
     return canvas
 
 
 def canvas_to_latent(canvas: Canvas) -> dict:
+    """A canvas that is still to be filled; its content is noted, so that `held` can tell whether it has been."""
     return {
         "samples": canvas.latent,
         "noise_mask": canvas.level,
         "sora_grid": grid_to_latent(canvas.grid),
         "sora_field": {"origin": canvas.origin, "scale": canvas.scale},
+        "sora_content": canvas.latent,
     }
+
+
+def geometry_for(latent: dict, model=None) -> Geometry:
+    """The geometry of the model that a LATENT is for: None where the LATENT says so itself.
+
+    Raises:
+        UserError: neither is there.
+    """
+    if model is not None:
+        return size_of(model).geometry
+    if "sora_grid" in latent:
+        return Geometry(**latent["sora_grid"]["geometry"])
+    raise UserError(
+        "This latent does not say which model it is for: connect the model to this node, or make the latent with Sora "
+        "Patch Grid or Sora Encode Video."
+    )
+
+
+def held(latent: dict, model=None) -> Canvas:
+    """A LATENT as what an operation on a video starts from: what is there is kept, unless a noise mask says otherwise.
+
+    An empty latent (all zero, as the host has it) is all new. See `settled` for a mask that has done its work.
+
+    Args:
+        model: see `geometry_for`.
+
+    Raises:
+        UserError: see `geometry_for` and `grid_of`.
+    """
+    geometry, latent = geometry_for(latent, model), settled(latent)
+    if latent.get("noise_mask") is None and latent["samples"].any():
+        latent = latent | {"noise_mask": torch.zeros_like(latent["samples"][:, :1])}
+    return canvas_of(latent, geometry)
+
+
+def settled(latent: dict) -> dict:
+    """A LATENT that one of the host's samplers has filled, as Sora Sampler would have left it; others as they are.
+
+    The host leaves the mask on. That it has been used shows in the content, which is not the one it was made for.
+    """
+    samples, content = latent["samples"], latent.get("sora_content")
+    if content is None or content.shape != samples.shape or torch.equal(content, samples.to(content)):
+        return latent
+    return filled(latent, samples)
+
+
+def filled(latent: dict, samples: torch.Tensor) -> dict:
+    """What a sampler gives back: the LATENT without its mask and, of a loop, only one lap (`SoraLoopVideo`)."""
+    gone = ("noise_mask", "batch_index", "sora_content", "sora_lap")
+    out = {name: value for name, value in latent.items() if name not in gone} | {"samples": samples}
+    if "sora_lap" in latent:
+        noted = latent["sora_grid"]
+        grid = Grid(**noted | {"geometry": Geometry(**noted["geometry"]), "frames": latent["sora_lap"]})
+        out |= {"samples": samples[:, :, : grid.latent_shape[1]], "sora_grid": grid_to_latent(grid)}
+    return out

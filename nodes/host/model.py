@@ -17,6 +17,7 @@ from torch import Tensor
 from ...sora_core.dit import DiT, DiTConfig
 from ...sora_core.errors import UserError
 from ...sora_core.grid import Geometry
+from ...sora_core.windows import Windowing
 
 DEFAULT_FPS = 8.0  # of a prompt that says nothing; a conditioning's `frame_rate` (LTXVConditioning sets it) overrides
 
@@ -57,28 +58,45 @@ class HostDiT(DiT):
         self.host_attention = attention
         self.dtype = dtype  # the host asks for it
 
-    def forward(self, x, level, context, fps=DEFAULT_FPS, control=None, transformer_options=None, **_):
-        """x (B, C, t, h, w), level (B,) or (B, 1, t, h, w), context (B, L, D) -> clean latent.
+    def forward(
+        self,
+        x,
+        level,
+        context,
+        fps=DEFAULT_FPS,
+        control=None,
+        transformer_options=None,
+        text_mask=None,
+        told=None,
+        times=None,
+        **_,
+    ):
+        """x (B, C, t, h, w), level (B,) or (B, 1, t, h, w), context (B, L, D) -> clean latent; the rest as in `DiT`.
 
         Wrappers of nodes run around it; they find x first and `transformer_options` last (EasyCache reads just that).
         """
         options = {} if transformer_options is None else transformer_options
         wrappers = get_all_wrappers(WrappersMP.DIFFUSION_MODEL, options)
         return WrapperExecutor.new_class_executor(self._predict, self, wrappers).execute(
-            x, level, context, fps, options
+            x, level, context, text_mask, fps, told, times, options
         )
 
-    def _predict(self, x: Tensor, level: Tensor, context: Tensor, fps: float, transformer_options: dict) -> Tensor:
-        self.host_attention.transformer_options = transformer_options
-        return super().forward(x, level, context, fps=fps)
+    def _predict(self, *arguments) -> Tensor:
+        *arguments, self.host_attention.transformer_options = arguments
+        return super().forward(*arguments)
 
 
 class SoraModel(comfy.model_base.BaseModel):
-    """What the host's samplers call: rectified flow in which every patch has a noise level of its own."""
+    """What the host's samplers call: rectified flow in which every patch has a noise level of its own.
 
-    def __init__(self, model_config, geometry: Geometry, device=None):
+    Attributes:
+        windowing: how Sora Sampler fills what is longer than the model's window.
+    """
+
+    def __init__(self, model_config, geometry: Geometry, windowing: Windowing, device=None):
         super().__init__(model_config, comfy.model_base.ModelType.FLOW, device=device, unet_model=HostDiT)
         self.geometry = geometry
+        self.windowing = windowing
 
     def _apply_model(
         self,
@@ -90,9 +108,13 @@ class SoraModel(comfy.model_base.BaseModel):
         transformer_options={},  # noqa: B006 (the host's signature)
         denoise_mask=None,
         fps=DEFAULT_FPS,
+        timeline=None,
         **kwargs,
     ):
         """x (B, C, t, h, w) at noise level t (B,), times the mask where there is one -> clean latent, float32.
+
+        `timeline` (`conditioning.Told`) has the texts of a clip that is told one after the other. Where x is a part of
+        a longer clip, `transformer_options` says which, and its levels (`films.Seen`).
 
         The host's own version turns a velocity into the clean latent with one noise level for all patches. Here the
         network gives the clean latent itself, so that each patch is denoised from its own level.
@@ -105,12 +127,18 @@ class SoraModel(comfy.model_base.BaseModel):
                 f"This model reads text of width {wanted} and was given {width}: encode the prompt with the CLIP of "
                 "the same Load Sora Model node."
             )
-        level = t.float()
-        if denoise_mask is not None:
+        level, seen = t.float(), transformer_options.get("sora_seen")
+        if seen is not None:
+            level = seen.level.repeat(len(x) // len(seen.level), 1, 1, 1, 1)
+        elif denoise_mask is not None:
             level = level.view(-1, 1, 1, 1, 1) * denoise_mask[:, :1].to(level)
         network.compute_dtype = self.manual_cast_dtype or self.get_dtype()
-        text = comfy.model_management.cast_to_device(c_crossattn, x.device, network.compute_dtype)
-        return network(x.float(), level, context=text, fps=fps, transformer_options=transformer_options).float()
+        more = {} if timeline is None else timeline.for_cells(seen and seen.cells, len(x), x.device)
+        text = more.pop("text", c_crossattn)
+        text = comfy.model_management.cast_to_device(text, x.device, network.compute_dtype)
+        if seen is not None:
+            more["times"] = seen.times
+        return network(x.float(), level, text, fps, transformer_options=transformer_options, **more).float()
 
     def extra_conds(self, **kwargs):
         """The prompt's text, plus the mask of noise levels and the frame rate."""
@@ -119,6 +147,8 @@ class SoraModel(comfy.model_base.BaseModel):
         if mask is not None:
             out["denoise_mask"] = comfy.conds.CONDNoiseShape(mask)
         out["fps"] = comfy.conds.CONDConstant(float(kwargs.get("frame_rate", DEFAULT_FPS)))
+        if "sora_timeline" in kwargs:
+            out["timeline"] = comfy.conds.CONDConstant(kwargs["sora_timeline"])
         return out
 
     def scale_latent_inpaint(self, sigma, noise, latent_image, **kwargs):
@@ -175,7 +205,7 @@ def start_levels(executor, guider, sigmas, extra_args, callback, noise, latent_i
 
 
 def make_model(
-    network: DiT, geometry: Geometry, rgb: tuple[Tensor, Tensor], shift: float
+    network: DiT, geometry: Geometry, rgb: tuple[Tensor, Tensor], shift: float, windowing: Windowing
 ) -> comfy.model_patcher.ModelPatcher:
     """A MODEL with the weights of an engine's transformer, placed and typed as the host decides.
 
@@ -184,6 +214,7 @@ def make_model(
         geometry: of the codec and the transformer together.
         rgb: see `latent_format`.
         shift: of the noise schedule under the host's own samplers.
+        windowing: see `SoraModel`.
     """
     management = comfy.model_management
     state = network.state_dict()
@@ -197,7 +228,7 @@ def make_model(
         weight_dtype=next(iter(state.values())).dtype,
     )
     config.set_inference_dtype(dtype, management.unet_manual_cast(dtype, device, supported))
-    model = SoraModel(config, geometry, device=offload)
+    model = SoraModel(config, geometry, windowing, device=offload)
     model.diffusion_model.load_state_dict(state)
     model.diffusion_model.requires_grad_(False)
     patcher = comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=offload)

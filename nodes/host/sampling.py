@@ -10,7 +10,9 @@ from torch import Tensor
 
 from ...sora_core import flow, sampler
 from ...sora_core.canvas import Canvas
-from .conditioning import with_canvas
+from ...sora_core.errors import UserError
+from .conditioning import told_of, with_canvas
+from .films import FilmSampler, check_loop, fill_windows, windowing_of
 from .levels import FRAME, PATCH, Lumped, kind_of, own_level
 from .model import SoraModel
 from .preview import film_strip_callback
@@ -64,7 +66,8 @@ class Guider(comfy.samplers.CFGGuider):
     def predict_noise(self, x, timestep, model_options=None, seed=None):
         """x at global time `timestep` (B,) -> x0. Plain guidance is left to the host and to nodes that change it."""
         options = {} if model_options is None else model_options
-        level = timestep.view(-1, 1, 1, 1, 1) * self.level.to(timestep)
+        seen = options.get("transformer_options", {}).get("sora_seen")
+        level = timestep.view(-1, 1, 1, 1, 1) * self.level.to(timestep) if seen is None else seen.level
         low, high = self.interval
         inside = (level > 0) & (level >= low) & (level <= high)
         cfg = self.cfg if inside.any() else 1.0  # at 1 the host leaves the second pass out
@@ -106,6 +109,8 @@ def fill(
     rescale: float = 0.0,
     resample: int = 0,
     vae=None,
+    window: int = 0,
+    callback=None,
 ) -> Tensor:
     """Fill a canvas with a MODEL, ours or one of the host's: (B, C, t, h, w) on the CPU.
 
@@ -113,25 +118,53 @@ def fill(
         positive, negative: CONDITIONING.
         shift: of the schedule; None chooses by the size of the grid.
         vae: only for models that read kept frames beside the video (`conditioning.with_canvas`).
+        window: latent frames that the model sees at once; a longer canvas is filled window by window. 0 is its own.
+        callback: (step, x0, x, steps); None shows progress and a preview.
         others: as of the engine's sampler.
 
     Returns:
         What is kept is bit for bit that of the canvas; the host's scaling of latents there and back is not used for it.
     """
-    kind = kind_of(model.model)
+    inner, grid, batch = model.model, canvas.grid, len(canvas.latent)
+    kind, how, length = kind_of(inner), windowing_of(inner, window), canvas.latent.shape[2]
+    ours, long = isinstance(inner, SoraModel), length > how.window
+    callback = callback or film_strip_callback(model, steps * (resample + 1))
+    if (grid.cyclic or long) and grid.geometry.patch[0] != 1:
+        raise UserError(
+            f"Cyclic loops and videos of more than {how.window} latent frames need patches of one latent frame, and "
+            f"this model's are {grid.geometry.patch[0]} long: make a shorter video."
+        )
+    settings = {"steps": steps, "solver": solver, "shift": shift, "cfg": cfg, "interval": interval}
+    settings |= {"rescale": rescale, "resample": resample, "vae": vae, "window": window}
+    if long and not grid.cyclic and batch > 1 and not (canvas.level == canvas.level[:1]).all():
+        ones = (replace(canvas, latent=canvas.latent[b, None], level=canvas.level[b, None]) for b in range(batch))
+        return torch.cat(
+            [fill(model, positive, negative, one, seed=seed + b, **settings) for b, one in enumerate(ones)]
+        )  # each has windows of its own
+    if long and not grid.cyclic and not ours:
+
+        def one(positive: list, negative: list, part: Canvas, callback) -> Tensor:
+            return fill(model, positive, negative, part, seed=seed, callback=callback, **settings)
+
+        return fill_windows(one, positive, negative, canvas, how, seed, callback)
     if kind in (PATCH, FRAME) and not isinstance(model.model, SoraModel):
         model = model.clone()
         model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "sora_levels", own_level)
     guider = Guider(model, cfg, interval, rescale)
-    guider.set_conds(*(with_canvas(model.model, prompt, canvas, vae) for prompt in (positive, negative)))
-    shift = shift or flow.shift_for_tokens(canvas.grid.tokens)
+    guider.set_conds(*(with_canvas(inner, prompt, canvas, vae) for prompt in (positive, negative)))
+    shift = shift or flow.shift_for_tokens(grid.tokens // length * min(length, how.window))
+    if grid.cyclic or long:
+        check_loop(canvas, inner, told_of(positive))
+        chosen = FilmSampler(canvas, how, told_of(positive), ours, seed, steps, solver, shift)
+    else:
+        chosen = CanvasSampler(canvas, kind, seed, steps, solver, shift, resample)
     samples = guider.sample(
         torch.zeros_like(canvas.latent),  # the engine's noise field makes its own
         canvas.latent,
-        CanvasSampler(canvas, kind, seed, steps, solver, shift, resample),
+        chosen,
         flow.schedule(steps, shift).float(),
-        denoise_mask=Lumped(canvas, kind).mask,
-        callback=film_strip_callback(model, steps * (resample + 1)),
+        denoise_mask=None if grid.cyclic or long else Lumped(canvas, kind).mask,
+        callback=callback,
         disable_pbar=True,
         seed=seed,
     )

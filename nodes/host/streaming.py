@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from ...sora_core.errors import UserError
+from ...sora_core.grid import Grid
 from .codec import HostVAE, tile_for
 from .geometry import geometry_of
 from .latents import grid_of
@@ -50,13 +51,24 @@ def decode_stream(vae, latent: dict) -> Iterator[Tensor]:
     if not torch.isfinite(samples).all():
         raise UserError("The latent holds values that are not finite (NaN or infinity): sample it again.")
     for one in samples.split(1):
-        left = grid.frames
+        left, lead_in = grid.frames, 0
+        if grid.cyclic:
+            one, lead_in = _led_in(vae, one, grid)
         for frames in _decoded(vae, one):
+            frames, lead_in = frames[lead_in:], max(0, lead_in - len(frames))
             part = frames[:left, : grid.height, : grid.width, :3].float().cpu()
             left -= len(part)
             yield part
             if left == 0:
                 break
+
+
+def _led_in(vae, samples: Tensor, grid: Grid) -> tuple[Tensor, int]:
+    """A loop with as much of its end before its start as the decoder looks back at, and the frames that this makes: so
+    the last frame leads to the first. As in `Codec.frames`; exact for ours."""
+    memory = vae.first_stage_model.config.decoder_memory if isinstance(vae, HostVAE) else WINDOW
+    before = [t % samples.shape[2] for t in range(-memory, 0)]
+    return torch.cat([samples[:, :, before], samples], dim=2), grid.geometry.frames(memory)
 
 
 def encode_stream(vae, frames: Iterable[Tensor]) -> Tensor:
@@ -73,6 +85,18 @@ def encode_stream(vae, frames: Iterable[Tensor]) -> Tensor:
     if not parts:
         raise UserError("There is no frame to encode: choose a range that the video has.")
     return torch.cat(parts, dim=2)
+
+
+class Encoder:
+    """A VAE of the host as what the engine takes clips to: see `sora_core.join`."""
+
+    def __init__(self, vae):
+        self.vae, self.geometry = vae, geometry_of(vae)
+
+    def encode(self, video: Tensor) -> Tensor:
+        """(B, 3, T, H, W) in [-1, 1] -> (B, C, t, h, w)."""
+        clips = ((clip.movedim(0, -1) + 1) / 2 for clip in video)
+        return torch.cat([encode_stream(self.vae, [clip]) for clip in clips])
 
 
 def _frames_of(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
