@@ -53,9 +53,11 @@ class Codec:
 
     @torch.inference_mode()
     def encode(self, video: Tensor) -> Tensor:
-        """(B, 3, T, H, W) in [-1, 1] to the standardised latent (B, C, t, h, w), float32."""
-        video = video.to(self.device, self.dtype)
-        return self.vae.encode(video, tile=self.tile(*video.shape[-2:])).float()
+        """(B, 3, T, H, W) in [-1, 1] to the standardised latent (B, C, t, h, w), float32; piece by piece, so that the
+        features of the whole clip are never held."""
+        tile = self.tile(*video.shape[-2:])
+        pieces = self.vae.encode_stream([video.to(self.device, self.dtype)], tile=tile)
+        return torch.cat([piece.float() for piece in pieces], dim=2)
 
     @torch.inference_mode()
     def frames(self, latent: Tensor | Iterable[Tensor], grid: Grid) -> Iterator[Tensor]:
