@@ -35,6 +35,7 @@ ADD = """kind => {
   const node = LiteGraph.createNode(kind);
   app.graph.clear();
   app.graph.add(node);
+  node.setSize([Math.max(300, node.size[0]), node.size[1]]);
   return node.id;
 }"""
 # Every node of ours that has a picture to show has drawn it.

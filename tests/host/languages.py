@@ -22,6 +22,7 @@ HEADINGS = {  # inputs, values, default, meaning, optional, outputs
     "ja": ("入力", "値", "既定値", "意味", "省略可", "出力"),
     "zh": ("输入", "取值", "默认值", "含义", "可选", "输出"),
 }
+FILES = (".safetensors", ".latent")
 SHOWN = 12  # options listed on a help page
 
 
@@ -43,7 +44,7 @@ def inputs_of(node: dict):
 
 def options_of(kind) -> list[str]:
     """The options of a menu that are words of ours; file names differ from machine to machine."""
-    return [option for option in kind if not Path(option).suffix] if isinstance(kind, list) else []
+    return [option for option in kind if not option.endswith(FILES)] if isinstance(kind, list) else []
 
 
 def described(node: dict) -> dict:
