@@ -7,10 +7,13 @@ from .edit import SoraEditVideo, SoraRefine, SoraReframe
 from .extend import SoraConnectVideos, SoraExtendVideo, SoraLoopVideo
 from .grid import SoraPatchGrid
 from .inspect import SoraInspectCanvas
+from .join import SoraJoinVideos
+from .latents import SoraLoadLatent
 from .load import SoraLoadModel
 from .place import SoraPlaceFrames
 from .sample import SoraSampler
 from .timeline import SoraPromptTimeline
+from .video import SoraDecodeToVideo, SoraEncodeVideo
 
 NODES: list[type[io.ComfyNode]] = [
     SoraLoadModel,
@@ -25,7 +28,11 @@ NODES: list[type[io.ComfyNode]] = [
     SoraReframe,
     SoraRefine,
     SoraPromptTimeline,
+    SoraJoinVideos,
     SoraInspectCanvas,
+    SoraEncodeVideo,
+    SoraDecodeToVideo,
+    SoraLoadLatent,
 ]
 """Node ids and the order of their inputs are a contract with saved workflows: append, never reorder, never delete."""
 
