@@ -346,7 +346,7 @@ def _clips(setting: Setting, canvas: Canvas, group: Sequence[Case], prompts: Seq
 def _new_frames(
     setting: Setting, part: join.Part, group: Sequence[Case], prompts: Sequence[str] | None = None
 ) -> Tensor:
-    return _clips(setting, part.canvas, group, prompts)[:, :, part.first : part.first + part.count]
+    return torch.cat(list(join.new_frames([_clips(setting, part.canvas, group, prompts)], part)), dim=2)
 
 
 # ------------------------------------------------------------------------------------------------------------- measures
