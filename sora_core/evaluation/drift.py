@@ -88,7 +88,7 @@ def _both(setting: Setting, title: str, text: str, make: Callable[..., Made], pi
         f"{text} {len(made)} of them, each compared with its own start ({LENGTH} frames), a quarter and half "
         "of the way on and at the end: distance of the mean colour in CIE Lab, change of the standard deviation of the "
         "lightness, and, where the scorer sees things at the start, whether it still sees the same shapes and colours. "
-        "The step at the borders is the change of the picture there over the median change between frames.",
+        "The step at the borders is the change of the picture there over the median of that into other latent frames.",
         tables,
         {"The start, a quarter, half, the end": sheet(rows[:24], picture, columns=2)},
     )
@@ -102,7 +102,8 @@ class Watched:
         colour: distance of the mean colours in Lab.
         contrast: change of the deviation of the lightness, in per cent.
         same: whether the things are the same; None where there was none at the start.
-        border: step where windows meet over the median step between neighbouring frames; None where it stands still.
+        border: step into the latent frames at borders over the median step into the others, for a codec may step at
+            every latent frame; None where there are none or nothing moves.
         shown: (3, 4, H, W) frames of the start and of every share.
     """
 
@@ -133,18 +134,22 @@ def watch(chunks: Iterable[Tensor], grid: Grid, borders: list[int]) -> list[Watc
                 steps.append((frame - last).abs().mean((1, 2, 3)))
             last, t = frame, t + 1
     stepped = torch.stack(steps, dim=1)  # (B, frames - 1); step i leads to frame i + 1
-    at = torch.tensor([grid.geometry.frames(border) - 1 for border in borders])
+    moments = range(1, grid.latent_shape[1])
+    at, within = (
+        torch.tensor([grid.geometry.frames(t) - 1 for t in moments if (t in borders) == new], dtype=torch.long)
+        for new in (True, False)
+    )
     pieces = [torch.stack(part, dim=2) for part in parts]
-    return [_compared([piece[b] for piece in pieces], steps, steps[at]) for b, steps in enumerate(stepped)]
+    return [_compared([piece[b] for piece in pieces], steps[at], steps[within]) for b, steps in enumerate(stepped)]
 
 
-def _compared(pieces: list[Tensor], steps: Tensor, borders: Tensor) -> Watched:
-    """Pieces (3, T, H, W) of one video, the start first, and the steps between its frames and at its borders."""
+def _compared(pieces: list[Tensor], borders: Tensor, others: Tensor) -> Watched:
+    """Pieces (3, T, H, W) of one video, the start first; the steps into latent frames at borders, and into others."""
     labs = [torch.from_numpy(to_lab((piece.permute(1, 2, 3, 0).numpy() + 1) / 2)) for piece in pieces]
     colours = [lab.mean((0, 1, 2)) for lab in labs]
     contrasts = [float(lab[..., 0].std()) for lab in labs]
     things = [_things(score(piece)) for piece in pieces]
-    median = float(steps.median())
+    median = float(others.median()) if len(others) else 0.0
     return Watched(
         [float((colour - colours[0]).norm()) for colour in colours[1:]],
         [100 * abs(contrast / max(contrasts[0], 1e-6) - 1) for contrast in contrasts[1:]],
@@ -167,4 +172,10 @@ def _figures(films: list[Watched]) -> list[Figure]:
             mean(f"contrast, {at}", [film.contrast[i] for film in films], "% changed"),
             share(f"same things, {at}", [film.same[i] for film in films]),
         ]
-    return [*figures, mean("step at borders / median step", [film.border for film in films if film.border is not None])]
+    return [
+        *figures,
+        mean(
+            "step at borders / step into other latent frames",
+            [film.border for film in films if film.border is not None],
+        ),
+    ]
