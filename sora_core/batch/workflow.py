@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from ..errors import UserError
 
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 BRANCHING = "COMFY_DYNAMICCOMBO_V3"  # a choice that brings inputs of its own, named "choice.input"
+WRITES_ITS_OPTIONS = "CustomCombo"  # a node of the host whose widgets only the front end knows
 NOTES = {"Note", "MarkdownNote"}
 REROUTE, PRIMITIVE = "Reroute", "PrimitiveNode"
 CONTROLS = {"fixed", "increment", "decrement", "randomize"}
@@ -130,7 +131,7 @@ class _Graph:
     def source(self, origin: int, slot: int) -> list | Value | None:
         """What really feeds a link that leaves `origin` at `slot`: [id, slot] in API format, a value, or nothing."""
         if origin == INSIDE:
-            return self.parent.arriving(self.outer, slot)
+            return self.parent.arriving(self.outer, slot) or self.shown_outside(slot)
         node = self.by_id[origin]
         kind, mode = node["type"], node.get("mode", 0)
         if mode == MUTED:
@@ -146,6 +147,16 @@ class _Graph:
             inside = self.inside(node)
             return inside.source(*inside.ends[slot]) if slot in inside.ends else None
         return [f"{self.prefix}{origin}", slot]
+
+    def shown_outside(self, slot: int) -> Value | None:
+        """The value of a subgraph's input to which nothing is linked: that of the widget inside which it shows."""
+        for node in self.by_id.values():
+            for socket in node.get("inputs") or ():
+                if self.links.get(socket.get("link")) == (INSIDE, slot) and node["type"] in self.info:
+                    values = widget_values(node, self.info[node["type"]])
+                    if socket["name"] in values:
+                        return Value(values[socket["name"]])
+        return None
 
     def arriving(self, node: dict, slot: int) -> list | Value | None:
         link = node["inputs"][slot].get("link")
@@ -174,15 +185,21 @@ def _declared(kind: str, object_info: dict) -> dict:
 
 
 def widget_values(node: dict, info: dict) -> dict:
-    """Matches the stored values with the node's widgets, by position, in the order the host declares them."""
+    """Matches the stored values with the node's widgets, by position, in the order the host declares them. Inputs that
+    the host has got since the file was saved have their defaults."""
     values = node.get("widgets_values") or []
     if isinstance(values, dict):
         return dict(values)
+    if node["type"] == WRITES_ITS_OPTIONS:
+        return {"choice": values[0], "index": values[1]} | {f"option{i}": v for i, v in enumerate(values[2:], 1)}
     values, result = list(values), {}
-    waiting = list(widgets(info))
-    while waiting and values:
+    shown = {socket["widget"]["name"] for socket in node.get("inputs") or () if socket.get("widget")}
+    waiting = list(widgets(info, shown=shown))
+    while waiting:
         name, kind, options = waiting.pop(0)
-        result[name] = values.pop(0)
+        if not values and not has_default(kind, options):
+            continue
+        result[name] = values.pop(0) if values else default(kind, options)
         if kind == BRANCHING:
             waiting = _branch(name, options, result[name]) + waiting
         # A seed is followed by what the front end does with it after each run.
@@ -192,10 +209,27 @@ def widget_values(node: dict, info: dict) -> dict:
     return result
 
 
-def widgets(info: dict, prefix: str = "") -> Iterator[tuple[str, str | list, dict]]:
-    """(name, type, options) of every input that has a widget, in order."""
+def has_default(kind: str | list, options: dict) -> bool:
+    return "default" in options or bool(_choices(kind, options))
+
+
+def default(kind: str | list, options: dict):
+    """What the front end puts into a new widget that has a default."""
+    return options["default"] if "default" in options else _choices(kind, options)[0]
+
+
+def _choices(kind: str | list, options: dict) -> list:
+    if kind == BRANCHING:
+        return [option["key"] for option in options["options"]]
+    return kind if isinstance(kind, list) else options.get("options") or []
+
+
+def widgets(info: dict, prefix: str = "", shown: Collection[str] = ()) -> Iterator[tuple[str, str | list, dict]]:
+    """(name, type, options) of every input that has a widget, in order; `shown` are those that the file says have one,
+    which may be of types (COLOR, CURVE, ...) that only a newer front end knows."""
     for name, kind, options in declared_inputs(info, prefix):
-        if (isinstance(kind, list) or kind in WIDGETS or kind == BRANCHING) and not options.get("forceInput"):
+        usual = isinstance(kind, list) or kind in WIDGETS or kind == BRANCHING
+        if name in shown or (usual and not options.get("forceInput")):
             yield name, kind, options
 
 

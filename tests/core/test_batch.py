@@ -100,6 +100,12 @@ def test_a_choice_brings_inputs_of_its_own():
     assert values == {"format": "png", "format.level": 4, "prefix": "out"}
 
 
+def test_an_input_that_is_newer_than_the_file_has_its_default():
+    newer = {"Load": {"input": {"required": {"file": [["a", "b"], {}], "bits": ["INT", {"default": 8}]}}}}
+    newer["Load"]["input"]["optional"] = {"mode": ["COMBO", {"options": ["x", "y"]}], "image": ["IMAGE", {}]}
+    assert workflow.widget_values(node(1, "Load", values=["b"]), newer["Load"]) == {"file": "b", "bits": 8, "mode": "x"}
+
+
 def test_reroutes_bypassed_and_muted_nodes():
     nodes = [
         node(1, "Load", outputs=["MODEL"], values=["b"]),
