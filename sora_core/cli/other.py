@@ -36,9 +36,7 @@ def register(commands: Commands) -> None:
     evaluate.add_argument("--count", type=whole, metavar="N", help="held-out prompts (default 200)")
     evaluate.add_argument("--steps", type=whole, metavar="N")
     evaluate.add_argument("--cfg", type=number, metavar="G")
-    evaluate.add_argument(
-        "--only", nargs="+", metavar="SECTION", help="clips, photographs, text, image, animate, ..."
-    )
+    evaluate.add_argument("--only", nargs="+", metavar="SECTION", help="clips, photographs, text, image, animate, ...")
     model(evaluate)
 
     world = commands.group("world", "the procedural worlds that the bundled model learns from")
