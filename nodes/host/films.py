@@ -19,7 +19,7 @@ from ...sora_core import sampler, timeline, windows
 from ...sora_core.canvas import Canvas
 from ...sora_core.errors import UserError
 from ...sora_core.windows import Windowing
-from .conditioning import cut, told_of
+from .conditioning import cut, reads_image, told_of
 from .model import SoraModel
 
 HOST_WINDOW = 21  # latent frames: 81 frames of Wan 2.1, what the host's video models of today were trained on at least
@@ -101,6 +101,11 @@ def check_loop(canvas: Canvas, inner, told) -> None:
     """Refuse a loop that a model of the host cannot make."""
     if isinstance(inner, SoraModel):
         return
+    if reads_image(inner):
+        raise UserError(
+            f"{type(inner).__name__} is an image-to-video model, which starts from a first frame, and a cyclic loop "
+            "has none: use a text-to-video model."
+        )
     if told is not None:
         raise UserError(f"{type(inner).__name__} cannot follow a timeline in a cyclic loop: give it one prompt.")
     if not (canvas.level == 1).all():

@@ -127,6 +127,70 @@ def test_the_model_is_told_the_true_level_of_all_that_it_sees(server, latents, c
     assert (filled - content).abs().max() <= 1e-4 * content.abs().max()
 
 
+OPERATIONS = {  # (node, settings, frames that come out): n is the number of frames that go in, s the stride in time
+    "place": ("SoraPlaceFrames", lambda n, s: {"frame": s, "strength": 0.0}, lambda n, s: n),
+    "forward": ("SoraExtendVideo", lambda n, s: {"direction": "forward", "length": 2 * s}, lambda n, s: n + 2 * s),
+    "odd": ("SoraExtendVideo", lambda n, s: {"direction": "forward", "length": s + 1}, lambda n, s: n + s + 1),
+    "backward": ("SoraExtendVideo", lambda n, s: {"direction": "backward", "length": s}, lambda n, s: n + s),
+    "both": ("SoraExtendVideo", lambda n, s: {"direction": "both", "length": s}, lambda n, s: n + 2 * s),
+    "loop": ("SoraLoopVideo", lambda n, s: {"mode": "bridge", "length": 2 * s, "context": 2}, None),
+    "cyclic": ("SoraLoopVideo", lambda n, s: {"mode": "cyclic", "length": 1, "context": 1}, lambda n, s: 3 * s),
+    "bridge": ("SoraConnectVideos", lambda n, s: {"mode": "bridge", "length": 2 * s, "strength": 0.9}, None),
+    "morph": ("SoraConnectVideos", lambda n, s: {"mode": "morph", "length": 1, "strength": 0.9}, lambda n, s: n),
+    "edit": ("SoraEditVideo", lambda n, s: {"strength": 0.6, "curve": "0:0.0, 1:0.8"}, lambda n, s: n),
+    "reframe": ("SoraReframe", lambda n, s: {"width": 192, "height": 128, "place": "center"}, lambda n, s: n),
+    "refine": ("SoraRefine", lambda n, s: {"width": 192, "height": 144, "strength": 0.5}, lambda n, s: n),
+}
+
+
+@each_model
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_operation_keeps_what_it_keeps_and_has_the_frames_it_says(server, latents, case, operation):
+    node, settings, expected = OPERATIONS[operation]
+    stride = (case.frames - 1) // 2
+    g = Film(case, 3 * stride if operation == "cyclic" else None)
+    settings = settings(case.frames, stride)
+    if "length" in settings:
+        settings["unit"] = "frames"
+    videos = [g.canvas("video", seed)[0] for seed in (1, 2)]
+    if node == "SoraConnectVideos":
+        made = g(node, latent_a=videos[0], latent_b=videos[1], **settings)
+    elif operation == "place":
+        still = Film(case, 1)  # one frame of the same size
+        g.api |= {f"still{name}": moved(node, "still") for name, node in still.api.items()}
+        clip = g("TinyCanvas", latent=[f"still{still.latent[0]}", 0], levels="video", seed=3)[0]
+        made = g(node, latent=g.latent, clip=clip, **settings)
+    else:
+        made = g(node, latent=g.latent if operation == "cyclic" else videos[0], **settings)
+    filled = g.sample(made[0], steps=2, **vae_if_needed(g, case))
+    if (case.name, operation) == ("wan_i2v", "cyclic"):
+        g.keep(filled)
+        with pytest.raises(WorkflowError, match="starts from a first frame, and a cyclic loop has none"):
+            server.run(g.api)
+        return
+    nodes = [g.keep(made[0]), g.keep(g("TinyLevels", latent=made[0])[0]), g.keep(filled)]
+    nodes.append(g.keep(g("TinyFilm", latent=filled, vae=g.vae)[0]))
+    said = g("PreviewAny", source=made[1]).name if node in ("SoraLoopVideo", "SoraConnectVideos") else None
+    result = server.run(g.api)
+    content, level, filled, film = (latents(result, node) for node in nodes)
+    content, level = content[:, :, : filled.shape[2]], level[:, :, : filled.shape[2]]  # a loop comes back as one lap
+    kept = (level == 0).expand_as(content)
+    assert torch.isfinite(filled).all() and torch.equal(filled[kept], content[kept])
+    assert kept.any() != (operation in ("cyclic", "refine"))
+    frames = expected(case.frames, stride) if expected else int(result.outputs[said]["text"][0])
+    assert len(film) == frames
+    width, height = (settings.get(name, own) for name, own in (("width", case.width), ("height", case.height)))
+    assert film.shape[1:] == (height, width, 3)
+
+
+@each_model
+def test_a_canvas_can_be_looked_at(server, pictures, case):
+    g = Film(case)
+    image = g("SoraInspectCanvas", latent=g.canvas("mixed")[0], vae=g.vae)[0]
+    shown = g("SaveImage", images=image, filename_prefix="canvas").name
+    assert pictures(server.run(g.api), shown).std() > 10
+
+
 @each_model
 def test_steps_taken_again_keep_what_is_kept_and_change_the_rest(server, latents, case):
     g = Film(case)
@@ -180,14 +244,18 @@ def test_an_image_to_video_model_reads_kept_frames_on_grey(server, latents):
 
 
 @pytest.mark.parametrize("frames", [1, 5, 9, 13, 21])
-def test_a_wan_vae_is_streamed_exactly(server, latents, frames):
+@pytest.mark.parametrize("version", ["2.1", "2.2"])
+def test_a_wan_vae_is_streamed_exactly(server, latents, version, frames):
     g = Graph()
-    vae = g("VAELoader", vae_name="wan.safetensors")[0]
-    parts = g("TinyStream", vae=vae, frames=frames, width=24, height=16, encode=True).outputs(4)
+    vae, channels, cell = g("VAELoader", vae_name="wan.safetensors")[0], 16, 8
+    if version == "2.2":
+        vae, channels, cell = g("TinyWan22VAE", wan=vae)[0], 48, 16
+    parts = g("TinyStream", vae=vae, frames=frames, width=3 * cell, height=2 * cell, encode=True).outputs(4)
     nodes = [g("SaveLatent", samples=part, filename_prefix="stream").name for part in parts]
     result = server.run(g.api)
     latent, streamed, whole, film = (latents(result, node) for node in nodes)
-    assert latent.shape == (1, 16, 1 + (frames - 1) // 4, 2, 3) and whole.shape == (frames, 16, 24, 3)
+    assert latent.shape == (1, channels, 1 + (frames - 1) // 4, 2, 3)
+    assert whole.shape == (frames, 2 * cell, 3 * cell, 3)
     assert torch.equal(latent, streamed) and torch.equal(whole, film)
 
 

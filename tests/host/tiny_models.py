@@ -4,6 +4,7 @@ It runs inside the host, where the networks' classes are, and is laid beside thi
 host is replaced: the files are loaded by the host's loaders.
 """
 
+import copy
 import json
 import os
 import sys
@@ -13,6 +14,8 @@ import comfy.ldm.lightricks.model
 import comfy.ldm.lightricks.vae.causal_video_autoencoder
 import comfy.ldm.wan.model
 import comfy.ldm.wan.vae
+import comfy.ldm.wan.vae2_2
+import comfy.model_patcher
 import comfy.ops
 import comfy.taesd.taehv
 import folder_paths
@@ -166,7 +169,7 @@ class TinyCanvas:
 
     @classmethod
     def INPUT_TYPES(cls):
-        kinds = ["first", "ends", "region", "mixed", "edit"]
+        kinds = ["first", "ends", "region", "mixed", "edit", "video"]
         return {"required": {"latent": ("LATENT",), "levels": (kinds,), "seed": ("INT", {"default": 0})}}
 
     def run(self, latent, levels, seed):
@@ -183,7 +186,54 @@ class TinyCanvas:
             level[:, :, 1, :, half:] = 0.4
         if levels == "edit":
             level[:] = 0.6
-        return latent | {"samples": samples, "noise_mask": level}, {"samples": level}
+        mask = {} if levels == "video" else {"noise_mask": level}
+        return latent | {"samples": samples} | mask, {"samples": level}
+
+
+class TinyLevels:
+    """The levels of a canvas."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("LATENT",), "run", "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"latent": ("LATENT",)}}
+
+    def run(self, latent):
+        return ({"samples": latent["noise_mask"]},)
+
+
+class TinyFilm:
+    """The frames of a latent, as the streaming nodes get them."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("LATENT",), "run", "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"latent": ("LATENT",), "vae": ("VAE",)}}
+
+    def run(self, latent, vae):
+        return ({"samples": torch.cat(list(pack().decode_stream(vae, latent)))},)
+
+
+class TinyWan22VAE:
+    """A Wan 2.2 VAE of width 8: the host's loader makes the full size only, of 700 million parameters."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("VAE",), "run", "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"wan": ("VAE",)}}
+
+    def run(self, wan):
+        vae = copy.copy(wan)
+        network = comfy.ldm.wan.vae2_2.WanVAE(8, 8, 48, temperal_downsample=[False, True, True])
+        network.load_state_dict(weights(network))
+        vae.first_stage_model, vae.latent_channels = network.eval(), 48
+        vae.patcher = comfy.model_patcher.ModelPatcher(network, vae.device, torch.device("cpu"))
+        vae.upscale_ratio = (*vae.upscale_ratio[:1], 16, 16)
+        vae.downscale_ratio = (*vae.downscale_ratio[:1], 16, 16)
+        return (vae,)
 
 
 class TinyOracle:
@@ -266,6 +316,5 @@ class TinyStream:
         return tuple({"samples": samples} for samples in (latent, streamed, whole, parts))
 
 
-NODE_CLASS_MAPPINGS = {
-    kind.__name__: kind for kind in (TinyModels, TinyText, TinyCanvas, TinyOracle, TinyVerdict, TinyStream)
-}
+NODES = (TinyModels, TinyText, TinyCanvas, TinyLevels, TinyFilm, TinyWan22VAE, TinyOracle, TinyVerdict, TinyStream)
+NODE_CLASS_MAPPINGS = {kind.__name__: kind for kind in NODES}
