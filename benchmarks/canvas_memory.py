@@ -1,6 +1,6 @@
 """Peak memory of filling canvases: long videos against short ones, operations against text to video.
 
-    python benchmarks/canvas_memory.py [--checkpoint bundled|FILE] [--size 64x64] [--only long|operations] [--steps 1]
+    python benchmarks/canvas_memory.py [--checkpoint bundled|FILE] [--size 64x64] [--only long|operations] [--repeats 3]
 
 - long: a minute at 8 and at 24 frames a second, made window by window and decoded as it comes, against ten seconds of
   the same. Bar: at most 1.2 times its peak. The same beyond what loading the program and the weights takes is printed
@@ -9,7 +9,8 @@
   grid. Bar: at most one clip (float32 pixels) above it. At 256x256 by default, so that a clip is more than noise.
 
 Every job runs in a process of its own, on one thread, and is measured by the peak of its resident memory (getrusage,
-ru_maxrss). The number of steps of the solver does not change the peak; one suffices.
+ru_maxrss), which differs by some MiB from run to run: the median of the repeats counts. The number of steps of the
+solver (--steps) does not change the peak; one suffices.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +94,7 @@ def main() -> None:
     asked.add_argument("--checkpoint", default="bundled")
     asked.add_argument("--size")
     asked.add_argument("--steps", type=int, default=1)
+    asked.add_argument("--repeats", type=int, default=3)
     asked.add_argument("--only", choices=("long", "operations"))
     asked.add_argument("--job", help=argparse.SUPPRESS)
     asked = asked.parse_args()
@@ -101,10 +104,13 @@ def main() -> None:
 
     def peak(job: str, size: str) -> int:
         command = [sys.executable, __file__, "--job", job, "--checkpoint", asked.checkpoint, "--size", size]
-        done = subprocess.run([*command, "--steps", str(asked.steps)], capture_output=True, text=True)
-        if done.returncode:
-            raise SystemExit(done.stderr)
-        bytes_ = int(done.stdout)
+        seen = []
+        for _ in range(asked.repeats):
+            done = subprocess.run([*command, "--steps", str(asked.steps)], capture_output=True, text=True)
+            if done.returncode:
+                raise SystemExit(done.stderr)
+            seen.append(int(done.stdout))
+        bytes_ = int(statistics.median(seen))
         print(f"{job:16} {size:8} {bytes_ / 2**20:8.1f} MiB", flush=True)
         return bytes_
 
