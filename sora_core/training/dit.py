@@ -109,6 +109,8 @@ class Trainee(nn.Module):
         self.dit, self.text = dit, text
         self.facts = nn.Linear(text.config.width, len(ATTRIBUTES))  # this and the next stay behind when training ends
         self.places = nn.Linear(dit.config.width, len(PRESENCE))
+        for head in (self.facts, self.places):
+            nn.init.constant_(head.bias, -3.0)  # few of the facts hold
         self.half_way: Tensor | None = None  # tokens (N, width) after the first half of the blocks, of the last call
         dit.blocks[(len(dit.blocks) - 1) // 2].register_forward_hook(self._keep)
         self.adamw_only = (
