@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import platform
+import socket
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
@@ -24,6 +26,7 @@ from .store import DONE, FAILED, Record, Store
 from .table import Row
 
 CLOSE = 5.0  # seconds that actors may take to stop their hosts
+REACH = 10.0  # seconds to reach the head of a cluster
 
 
 class Actor:
@@ -80,8 +83,14 @@ def joined(address: str) -> Iterator[None]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
+        if address not in (
+            "auto",
+            "local",
+        ):  # at an address where nobody is, Ray tries for minutes and ends the process
+            place = urlsplit(address if "://" in address else f"ray://{address}")
+            socket.create_connection((place.hostname, place.port), timeout=REACH).close()
         ray.init(address=address, logging_level="warning", include_dashboard=False if address == "local" else None)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise UserError(
             f"No Ray cluster answers at {address!r}: start one with `ray start --head`, or use --ray local."
         ) from error

@@ -22,6 +22,7 @@ NOTES = {"Note", "MarkdownNote"}
 REROUTE, PRIMITIVE = "Reroute", "PrimitiveNode"
 CONTROLS = {"fixed", "increment", "decrement", "randomize"}
 MUTED, BYPASSED = 2, 4
+MOST_NODES = 100_000
 INSIDE, OUTSIDE = -10, -20  # the nodes that stand for a subgraph's own inputs and outputs
 
 
@@ -35,6 +36,8 @@ def read(path: str | Path) -> dict:
         workflow = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_no_number)
     except OSError as error:
         raise UserError(f"The workflow {path} cannot be read: {(error.strerror or str(error)).lower()}.") from error
+    except RecursionError as error:
+        raise UserError(f"{path} is not a workflow: it is nested too deeply.") from error
     except ValueError as error:  # of JSON and of UTF-8
         raise UserError(f"{path} is not a workflow: it is not JSON ({str(error).splitlines()[0]}).") from error
     if not (is_saved(workflow) or is_api(workflow)):
@@ -67,16 +70,32 @@ def to_api(workflow: dict, object_info: dict) -> dict:
         object_info: the nodes of the host that is to execute it (`Client.object_info`).
 
     Raises:
-        UserError: the host lacks a node.
+        UserError: the host lacks a node, or the file contradicts itself.
     """
+    try:
+        return _converted_graph(workflow, object_info)
+    except UserError:
+        raise
+    except RecursionError as error:
+        raise UserError("This workflow is damaged: a link or a subgraph leads back to itself.") from error
+    except (LookupError, TypeError, ValueError, AttributeError) as error:  # it is a stranger's file, of any shape
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:100]
+        raise UserError(f"This workflow is damaged and cannot be read ({said}): save it again.") from error
+
+
+def _converted_graph(workflow: dict, object_info: dict) -> dict:
     if not is_saved(workflow):
         api = json.loads(json.dumps(workflow))
         for node in api.values():
             _declared(node["class_type"], object_info)
         return api
     subgraphs = {graph["id"]: graph for graph in (workflow.get("definitions") or {}).get("subgraphs") or ()}
-    top = _Graph(workflow, subgraphs, object_info)
-    return dict(top.nodes())
+    api = {}
+    for name, node in _Graph(workflow, subgraphs, object_info).nodes():
+        api[name] = node
+        if len(api) > MOST_NODES:  # subgraphs in subgraphs in subgraphs
+            raise UserError(f"This workflow holds more than {MOST_NODES} nodes.")
+    return api
 
 
 # -------------------------------------------------------------------------------------------- the front end's format

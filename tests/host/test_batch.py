@@ -327,6 +327,7 @@ def test_a_cluster_works_on_hosts_that_run_already(bench, server, command, tmp_p
     ("more", "said"),
     [
         (["--ray", "127.0.0.1:1"], "No Ray cluster answers at '127.0.0.1:1'"),
+        (["--ray", "nowhere"], "No Ray cluster answers at 'nowhere'"),
         (["--ray", "local", "--set", "EmptyImage.colour=1"], "Row 1: The node 1 (EmptyImage) has no input 'colour'"),
     ],
 )
