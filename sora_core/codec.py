@@ -15,7 +15,7 @@ from .checkpoint import Models, load
 from .errors import UserError
 from .grid import Geometry, Grid
 
-TILE = 64  # latent cells a side: larger frames are encoded and decoded in tiles, which have no seams
+TILE = 48  # latent cells a side: larger frames are encoded and decoded in tiles, which have no seams
 
 
 class Codec:
