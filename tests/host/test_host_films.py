@@ -1,0 +1,32 @@
+"""Long videos with the host's own video models: window by window, each from what is finished before it."""
+
+import pytest
+import torch
+
+from tests.host.test_canvas_nodes import refusal
+from tests.host.test_host_models import CASES, Film, vae_if_needed
+
+pytestmark = pytest.mark.usefixtures("host_models")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_long_canvas_is_filled_window_by_window_and_keeps_what_it_keeps(server, latents, case):
+    stride = (case.frames - 1) // 2
+    g = Film(case)
+    video = g.canvas("video")[0]
+    longer = g("SoraExtendVideo", latent=video, direction="both", length=4 * stride, unit="frames")[0]
+    settings = {"steps": 2, **vae_if_needed(g, case)}
+    filled = [g.sample(longer, window=window, **settings) for window in (4, 20)]
+    nodes = [g.keep(latent) for latent in (video, *filled)]
+    video, windowed, whole = (latents(result, node) for result in [server.run(g.api)] for node in nodes)
+    assert windowed.shape == whole.shape and windowed.shape[2] == 3 + 4 + 4
+    assert torch.isfinite(windowed).all()
+    assert torch.equal(windowed[:, :, 5:7], video[:, :, 1:]) and torch.equal(whole[:, :, 5:7], video[:, :, 1:])
+    new = [t for t in range(11) if t not in (5, 6)]
+    assert (windowed - whole)[:, :, new].abs().amax((0, 1, 3, 4)).min() > 1e-3  # every new moment was made in a window
+
+
+def test_a_window_without_room_is_refused(server):
+    g = Film(CASES[0])
+    g.keep(g.sample(g.latent, window=2))
+    assert "no room to fill" in refusal(server, g)
