@@ -13,6 +13,8 @@ import json
 import os
 import re
 import struct
+import types
+import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -297,14 +299,31 @@ def make_config(network: str, fields: Mapping[str, object], where: str = "The co
     missing = sorted(set(known) - set(fields))
     if missing:
         raise UserError(f"{where} of {network!r} lacks the key {missing[0]!r}.")
+    hints = typing.get_type_hints(cls)
     for name, value in fields.items():
         numbers = value if isinstance(value, list | tuple) else [value]
-        if any(isinstance(n, int) and not 0 <= n <= LARGEST for n in numbers):
+        if not fits(value, hints[name]) or any(isinstance(n, int) and not 0 <= n <= LARGEST for n in numbers):
             raise UserError(f"{where} of {network!r} has an impossible {name!r}: {str(value)[:40]}.")
     try:
         return cls(**{name: _tupled(value) for name, value in fields.items()})
     except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise UserError(f"{where} of {network!r} is wrong: {error}") from error
+
+
+def fits(value: object, hint: object) -> bool:
+    """Whether a value out of a header, where tuples are lists, is of the type that a config declares, and finite."""
+    if isinstance(hint, types.UnionType):
+        return any(fits(value, one) for one in typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        of = typing.get_args(hint)
+        if not isinstance(value, list | tuple) or (of[-1] is not ... and len(value) != len(of)):
+            return False
+        return all(fits(v, of[0] if of[-1] is ... else of[i]) for i, v in enumerate(value))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30  # neither NaN
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
 
 
 def _tupled(value):

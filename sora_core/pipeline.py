@@ -6,8 +6,9 @@ A video is sampled as a latent and decoded as a stream, so its frames need never
 from __future__ import annotations
 
 import math
+import typing
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,7 @@ from torch import Tensor
 from . import canvas as canvases
 from . import flow, timeline, windows
 from .canvas import Canvas
-from .checkpoint import Models
+from .checkpoint import Models, fits
 from .codec import Codec
 from .errors import UserError
 from .grid import MIN_SIDE, Grid, frames_for
@@ -268,11 +269,18 @@ def _alike(canvas: Canvas, told: list[list[int]] | None) -> bool:
 
 
 def from_card(cls, table: object):
-    """The defaults of a checkpoint: unknown keys are a newer version's and are left alone."""
+    """The defaults of a checkpoint: unknown keys are a newer version's and are left alone.
+
+    Raises:
+        UserError: a value of another type.
+    """
     if not isinstance(table, dict):
         return cls()
-    known = {f.name for f in fields(cls)}
+    known = typing.get_type_hints(cls)
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items() if k in known}
+    for name, value in values.items():
+        if not fits(value, known[name]):
+            raise UserError(f"The checkpoint's card has an impossible {name!r}: {str(value)[:40]}.")
     return replace(cls(), **values)
 
 

@@ -20,6 +20,8 @@ from torch import Tensor
 from ..errors import UserError
 from .formats import EXACT, IMAGE_ENDINGS
 
+MOST_PIXELS = 2**26  # of a picture or frame: a little file can unpack to gigabytes
+
 Source = str | os.PathLike | io.BytesIO  # a file, or the bytes of one
 
 
@@ -55,7 +57,10 @@ def read_image(path: str | os.PathLike) -> Tensor:
     _check_file(path)
     try:
         with Image.open(path) as image:
+            _check_pixels(path, *image.size)
             array = _rgb(ImageOps.exif_transpose(image))
+    except UserError:
+        raise
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         reason = (
             "is too large to be opened safely" if isinstance(error, Image.DecompressionBombError) else "is no image"
@@ -63,7 +68,7 @@ def read_image(path: str | os.PathLike) -> Tensor:
         raise UserError(f"{path} {reason}: give a PNG, JPEG or WebP file.") from error
     except (OSError, ValueError, SyntaxError, EOFError) as error:  # what Pillow raises for damaged files
         raise UserError(f"{path} is damaged and cannot be read as an image: {error}.") from error
-    return torch.from_numpy(array).permute(2, 0, 1).mul(2).sub(1).contiguous()
+    return torch.from_numpy(array).mul_(2).sub_(1).permute(2, 0, 1).contiguous()
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
@@ -144,6 +149,12 @@ def _check_file(path: Path) -> None:
         raise UserError(f"{path} is empty.")
 
 
+def _check_pixels(path: Source, width: int, height: int) -> None:
+    if width * height > MOST_PIXELS:
+        side = math.isqrt(MOST_PIXELS)
+        raise UserError(f"{name_of(path)} has {width}x{height} pixels, which is too large: at most {side}x{side}.")
+
+
 def name_of(path: Source) -> str:
     """What a sentence calls it."""
     return "The video" if isinstance(path, io.BytesIO) else str(path)
@@ -169,6 +180,14 @@ class _Opened:
             self.container.close()
             raise UserError(f"{name_of(self.path)} holds no picture, only {kinds}.")
         stream = self.container.streams.video[0]
+        size = stream.codec_context and (stream.codec_context.width, stream.codec_context.height)
+        try:
+            if size is None:
+                raise UserError(f"{name_of(self.path)} is of a kind that no decoder here reads: give an mp4 or webm.")
+            _check_pixels(self.path, *size)
+        except UserError:
+            self.container.close()
+            raise
         stream.thread_type = "AUTO"
         return self.container, stream
 

@@ -175,7 +175,7 @@ def test_a_foreign_model(tmp_path):
         (lambda c: c["dit"].update(colour=1), "unknown key 'colour'"),
         (lambda c: c["dit"].update(heads=5), "width 32 must be a multiple of heads 5"),
         (lambda c: c["dit"].update(heads=0), "'dit' is wrong"),
-        (lambda c: c["dit"].update(heads="two"), "'dit' is wrong"),
+        (lambda c: c["dit"].update(heads="two"), "impossible 'heads': two"),
         (lambda c: c["dit"].update(width=10**12), "impossible 'width'"),
         (lambda c: c["dit"].update(width=2**17), "has the shape"),  # 400 GB, if it were built first
         (lambda c: c["dit"].update(patch=[1, -2, 2]), "impossible 'patch'"),

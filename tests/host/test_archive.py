@@ -1,33 +1,24 @@
 """What the registry would hand out installs into a fresh host and runs."""
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from sora_core.batch.host import PACK, Server, find_hosts
 from tests.host.hosts import environment
+from tests.shipped import shipped
 
 LARGEST = 100 * 2**20  # bytes that the registry takes
 
 
-def listed(*options: str) -> set[str]:
-    """Files that git tracks."""
-    done = subprocess.run(["git", "ls-files", "-z", *options], cwd=PACK, capture_output=True, check=True)
-    return set(filter(None, done.stdout.decode().split("\0")))
-
-
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    """Built as comfy-cli does: every file that git tracks, less what .comfyignore names."""
-    if not (PACK / ".git").exists():
-        pytest.skip("An archive is built from a git checkout, and this is none.")
+    """Built as comfy-cli does."""
     folder = tmp_path_factory.mktemp("archive")
-    for name in listed() - listed("--cached", "--ignored", "--exclude-from=.comfyignore"):
-        if (PACK / name).exists():
-            (folder / "files" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(PACK / name, folder / "files" / name)
+    for name in shipped():
+        (folder / "files" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PACK / name, folder / "files" / name)
     return shutil.make_archive(str(folder / "node"), "zip", folder / "files")
 
 
