@@ -122,14 +122,20 @@ def test_a_closed_clip_is_one_lap_that_ends_before_its_copy(server, engine, late
     assert (lap - same[:, :, :5]).abs().max() <= SAME
 
 
-def test_a_cyclic_loop_is_the_engines(server, engine, latents):
+def test_a_cyclic_loop_is_the_engines_also_when_it_is_decoded(server, engine, latents, pictures):
     g = Clip(TINY)
     circle, frames = Canvas.loop(g, g.latent, "cyclic").outputs(2)
-    node, count = g.keep(g.sample(latent=circle)), Canvas.number(g, frames)
+    sampled = g.sample(latent=circle)
+    node, count = g.keep(sampled), Canvas.number(g, frames)
+    files = {"filename_prefix": "loop", "format": "png sequence", "crf": -1, "pixel_format": "auto", "fps": 0.0}
+    film = g("SoraDecodeToVideo", latent=sampled, vae=g.vae, save_to="temp", **files).name
     result = server.run(g.api)
     assert shown(result, count) == 8
-    same = engine.fill(canvases.empty(Grid(8, 48, 64, 8.0, engine.geometry, cyclic=True)), "a red ball", **SETTINGS)
-    assert (latents(result, node) - same).abs().max() <= SAME
+    grid = Grid(8, 48, 64, 8.0, engine.geometry, cyclic=True)
+    loop = latents(result, node)
+    assert (loop - engine.fill(canvases.empty(grid), "a red ball", **SETTINGS)).abs().max() <= SAME
+    same = torch.cat(list(engine.frames(loop, grid)), dim=2)[0].movedim(0, -1)
+    assert np.abs(pictures(result, film) - ((same + 1) * 127.5).numpy()).max() <= 1
 
 
 def test_two_videos_are_bridged(server, engine, latents, held):
