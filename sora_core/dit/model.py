@@ -187,8 +187,6 @@ class DiT(nn.Module):
     """Predicts clean patches. `operations` (torch.nn or a host's), `attention` (as `sdpa`), device and dtype are handed
     in, so that a host can offload, cast and override them."""
 
-    adamw_only = ("patch_in", "patch_out", "time", "summary", "modulation")  # first and last layers, conditioning
-
     def __init__(self, config: DiTConfig, *, operations=nn, attention=sdpa, device=None, dtype=None):
         super().__init__()
         weights = {"device": device, "dtype": dtype}
@@ -205,6 +203,12 @@ class DiT(nn.Module):
         )
         self.offset_out = nn.Parameter(torch.zeros(2, config.width, **weights))
         self.patch_out = operations.Linear(config.width, features, **weights)
+
+    @property
+    def adamw_only(self) -> tuple[str, ...]:
+        """First and last layers, conditioning, and what looks like a matrix but is a row of vectors (training.optim)."""
+        rows = (f"blocks.{i}.{name}" for i in range(self.config.depth) for name in ("offset", "mix"))
+        return ("patch_in", "patch_out", "time", "summary", "modulation", "offset_out", *rows)
 
     def initialize(self) -> "DiT":
         """Start with blocks as the identity: gates at zero (adaLN-Zero, Peebles and Xie 2023), output at zero."""

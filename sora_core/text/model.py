@@ -67,11 +67,14 @@ class TextEncoder(nn.Module):
         self.norm = operations.LayerNorm(config.width, **weights)
 
     def initialize(self) -> "TextEncoder":
+        """Start with unit gain in every product; the branches' outputs are small enough to add up to unit variance."""
         for p in (self.tokens.weight, self.places.weight):
             nn.init.normal_(p, std=0.1)
         for layer in self.layers:
-            nn.init.zeros_(layer.out.weight)
-            nn.init.zeros_(layer.down.weight)
+            for linear in (layer.qkv, layer.out, layer.up, layer.down):
+                gain = (2 * len(self.layers)) ** -0.5 if linear in (layer.out, layer.down) else 1.0
+                nn.init.normal_(linear.weight, std=gain * linear.in_features**-0.5)
+                nn.init.zeros_(linear.bias)
         return self
 
     def windows(self, text: str) -> list[list[int]]:
