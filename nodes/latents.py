@@ -15,6 +15,7 @@ from . import host
 from .host import saving
 
 KEY, VERSION = "latent_tensor", "latent_format_version_0"  # the host's own names: its LoadLatent reads these files too
+NO_SUCH = "There is no such latent in output/sora_latents: choose one of the menu."
 
 
 def keep(latent: dict) -> tuple[Path, bool]:
@@ -49,6 +50,12 @@ def keep(latent: dict) -> tuple[Path, bool]:
     return path, True
 
 
+def is_kept(name: object) -> bool:
+    """Whether this is the name of a file in the folder of kept latents, and not a path."""
+    plain = isinstance(name, str) and len(name) < 256 and name == os.path.basename(name)
+    return plain and (saving.latents_folder() / name).is_file()
+
+
 class SoraLoadLatent(io.ComfyNode):
     """Loads a latent that was kept because its decode did not finish."""
 
@@ -73,12 +80,12 @@ class SoraLoadLatent(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, latent: str):
-        if latent != os.path.basename(latent) or not (saving.latents_folder() / latent).is_file():
-            return "There is no such latent in output/sora_latents: choose one of the menu."
-        return True
+        return is_kept(latent) or NO_SUCH
 
     @classmethod
     def execute(cls, latent: str) -> io.NodeOutput:
+        if not is_kept(latent):  # a link may bring a name that nobody has checked
+            raise UserError(NO_SUCH)
         try:
             with safe_open(saving.latents_folder() / latent, framework="pt") as file:
                 noted = json.loads((file.metadata() or {}).get("sora_grid", "null"))

@@ -45,8 +45,8 @@ class SoraLoadModel(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, checkpoint: str):
-        """A file that was written again is loaded again."""
-        return [(path, os.stat(path).st_mtime_ns) for path in map(str, files_of(checkpoint)) if os.path.exists(path)]
+        """A file that was written again is loaded again. The host saves this with the prompt: no path goes into it."""
+        return [os.stat(path).st_mtime_ns for path in files_of(checkpoint) if os.path.exists(path)]
 
     @classmethod
     def execute(cls, checkpoint: str) -> io.NodeOutput:

@@ -74,7 +74,7 @@ def clean(prefix: str) -> str:
         raise UserError(
             "filename_prefix must stay below the host's folder: use a name, or folder/name, without .., ~ or a drive."
         )
-    parts = [re.sub(r'[\x00-\x1f\x7f-\x9f<>:"|?*\u2028\u2029]', "_", part).strip(" .") for part in parts]
+    parts = [re.sub(r'[\x00-\x1f\x7f-\x9f<>:"|?*\u2028\u2029\ud800-\udfff]', "_", part).strip(" .") for part in parts]
     parts = [f"_{part}" if _RESERVED.fullmatch(part) else part for part in parts if part]
     return "/".join(parts) or "Sora"
 
