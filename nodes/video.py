@@ -110,6 +110,7 @@ class SoraEncodeVideo(io.ComfyNode):
 
     @classmethod
     def execute(cls, video, vae, start_frame, frames, fps, width, height, fit, grid=None) -> io.NodeOutput:
+        check_rate(fps)
         film, geometry = film_of(video), host.geometry_of(vae)
         if grid is not None:
             asked = host.grid_of(grid, geometry, patch_known=False)
@@ -219,6 +220,7 @@ class SoraDecodeToVideo(io.ComfyNode):
     def execute(
         cls, latent, vae, filename_prefix, format, crf, pixel_format, fps, save_to, audio=None, sound_of=None
     ) -> io.NodeOutput:
+        check_rate(fps)
         grid = host.grid_of(latent, host.geometry_of(vae), patch_known=False)
         if len(latent["samples"]) != 1:
             clips = len(latent["samples"])
@@ -250,6 +252,12 @@ class SoraDecodeToVideo(io.ComfyNode):
         names = [writer.name(number) for number in range(grid.frames)]
         shown = {"images": [target.within(name) for name in names], "animated": (False,)}
         return io.NodeOutput(FramesVideo([target.path / name for name in names], fps), ui=shown)
+
+
+def check_rate(fps: float) -> None:
+    """Refuse what the host's bounds let pass: no comparison holds for NaN."""
+    if not 0 <= fps <= MAX_FPS:
+        raise UserError(f"fps must be a number from 0 to {MAX_FPS:g}, not {fps:g}.")
 
 
 def frames_in(film) -> int:

@@ -8,13 +8,18 @@ import unicodedata
 from collections import Counter
 from itertools import pairwise
 
+from ..errors import UserError
+
 PAD, SUMMARY, FIRST_BYTE = 0, 1, 2  # ids; bytes follow, then one id per merge
 FIRST_MERGE = FIRST_BYTE + 256
+LONGEST = 2**21  # characters: what a text takes in the encoder grows with its length, a few KB a character
 WORD = re.compile(r"\w{1,32}|[^\w\s]")  # a longer run of letters is cut, so that no word is slow to encode
 
 
 def _words(text: str) -> list[bytes]:
-    return [f" {word}".encode() for word in WORD.findall(unicodedata.normalize("NFKC", text).casefold())]
+    return [
+        f" {word}".encode("utf-8", "replace") for word in WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    ]
 
 
 class Tokenizer:
@@ -30,7 +35,13 @@ class Tokenizer:
         return FIRST_MERGE + len(self.merges)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of any text; the empty text has none."""
+        """Ids of any text; the empty text has none.
+
+        Raises:
+            UserError: it is longer than `LONGEST`.
+        """
+        if len(text) > LONGEST:
+            raise UserError(f"A prompt of {len(text)} characters is too long: use at most {LONGEST}.")
         return [token for word in _words(text) for token in self._word(word)]
 
     def _word(self, word: bytes) -> list[int]:
