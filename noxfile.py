@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import json
 import sys
 import sysconfig
 from pathlib import Path
@@ -29,7 +30,8 @@ TEST = (
     "tomli; python_version < '3.11'",
 )
 BROWSER = (*TEST, "playwright>=1.40")
-LINT = ("ruff==0.17.6",)
+LINT = ("ruff==0.17.6", "bandit[toml]>=1.8", "pip-audit>=2.7")
+UNREACHABLE = ("ConnectionError", "ConnectTimeout", "ReadTimeout", "Max retries", "Connection refused", "resolution")
 
 nox.options.sessions = ["lint", "test"]
 nox.options.reuse_existing_virtualenvs = True
@@ -71,12 +73,40 @@ def browser(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "tests/browser", *session.posargs)
 
 
+@engine("host-execution")
+def host_execution(session: nox.Session) -> None:
+    """The hosts' own tests of their execution, with this pack installed; arguments after -- go to pytest."""
+    set_up(session, TEST)
+    session.run("python", "-m", "tests.host.execution", *session.posargs)
+
+
 @nox.session(venv_backend="venv")
 def lint(session: nox.Session) -> None:
-    """Rules and format."""
+    """Rules and format, suspicious code, and known holes in what the pack requires."""
     install(session, LINT)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run(
+        "bandit", "--quiet", "--configfile", "pyproject.toml", "--recursive", "__init__.py", "nodes", "sora_core"
+    )
+    audit(session)
+
+
+def audit(session: nox.Session) -> None:
+    """Look up the newest versions of the requirements, and the tools above, among the known vulnerabilities."""
+    session.install("--quiet", "--no-deps", "--upgrade", "--requirement", "requirements.txt")
+    report = Path(session.create_tmp()) / "audit.json"
+    report.unlink(missing_ok=True)
+    line = ("pip-audit", "--local", "--format", "json", "--output", str(report))
+    said = session.run(*line, success_codes=[0, 1], silent=True) or ""
+    if report.exists():
+        found = [one for one in json.loads(report.read_text())["dependencies"] if one.get("vulns")]
+        if found:
+            session.error("; ".join(f"{one['name']} {one['version']}: {one['vulns'][0]['id']}" for one in found))
+    elif any(word in said for word in UNREACHABLE):
+        print("The service of pip-audit cannot be reached: the requirements are not looked up.")
+    else:
+        session.error(f"pip-audit: {said.strip()[-300:]}")
 
 
 # ------------------------------------------------------------------------------------------------------------- set-up
