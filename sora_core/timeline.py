@@ -18,6 +18,8 @@ from .grid import Grid
 
 FORM = "write for instance '0-2s: a red ball; 2-4s: a blue ball'"
 
+MOST_SPANS = 2000  # latent frames of the longest video
+
 _NUMBER = r"\d+(?:\.\d*)?|\.\d+"
 _SPAN = re.compile(rf"(?:^|[;\n])\s*({_NUMBER})\s*s?\s*[-\u2013]\s*({_NUMBER})\s*s?\s*:", re.IGNORECASE)
 
@@ -65,7 +67,9 @@ class Timeline:
         Raises:
             UserError: it is not of this form, or see `Timeline`.
         """
-        found = list(_SPAN.finditer(text))
+        found = list(itertools.islice(_SPAN.finditer(text), MOST_SPANS + 1))
+        if len(found) > MOST_SPANS:
+            raise UserError(f"The timeline holds more than {MOST_SPANS} prompts: use fewer.")
         if not found or text[: found[0].start()].strip():
             raise UserError(f"{text.strip()[:40]!r} is not a timeline: {FORM}.")
         ends = [match.start() for match in found[1:]] + [len(text)]

@@ -81,3 +81,8 @@ def test_plan_of_a_batch():
     assert plan(["x", two], grid) == (["x", "a", "b"], [[0] * 5, [1, 1, 1, 2, 2]])
     with pytest.raises(UserError, match="ends at 1 s"):
         plan([Timeline.parse("0-1s: y")], grid)
+
+
+def test_a_timeline_of_megabytes_is_refused_at_once():
+    with pytest.raises(UserError, match="more than 2000 prompts"):
+        Timeline.parse("1-2s:;" * 1_700_000)

@@ -17,7 +17,7 @@ from sora_core.batch.host import PACK, Host, find_hosts
 from tests.host.hosts import CACHE, environment
 
 TOOLS = ("pytest>=7.8", "pytest-aiohttp", "pytest-asyncio", "websocket-client")
-LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "venv", "models", "output", "temp", "user", "__pycache__")
+LEFT_OUT = {".git", ".venv", "venv", "models", "custom_nodes", "output", "temp", "user"}  # of a host's folder
 
 
 def run(host: Host, arguments: list[str]) -> int:
@@ -29,8 +29,11 @@ def run(host: Host, arguments: list[str]) -> int:
         subprocess.run(line, check=True)
     with tempfile.TemporaryDirectory(prefix="sora-execution-") as folder:
         copy = Path(folder, "ComfyUI")
-        shutil.copytree(host.path, copy, ignore=LEFT_OUT)
+        shutil.copytree(
+            host.path, copy, ignore=lambda at, names: LEFT_OUT & set(names) if Path(at) == host.path else ()
+        )
         (copy / "models" / "checkpoints").mkdir(parents=True)
+        (copy / "custom_nodes").mkdir()
         (copy / "custom_nodes" / "sora").symlink_to(PACK, target_is_directory=True)
         # The tests start `python main.py`: the first python of PATH has to be the host's.
         path = os.pathsep.join([str(python.parent), os.environ.get("PATH", "")])
