@@ -35,10 +35,12 @@ def run(host: Host, arguments: list[str]) -> int:
         (copy / "models" / "checkpoints").mkdir(parents=True)
         (copy / "custom_nodes").mkdir()
         (copy / "custom_nodes" / "sora").symlink_to(PACK, target_is_directory=True)
+        plugin = shutil.copy(Path(__file__).with_name("patient_start.py"), folder)
         # The tests start `python main.py`: the first python of PATH has to be the host's.
         path = os.pathsep.join([str(python.parent), os.environ.get("PATH", "")])
-        own = os.environ | {"PATH": path, "PYTHONPATH": str(tools)}
-        line = [str(python), "-m", "pytest", "tests/execution", "-q", "--skip-timing-checks", *arguments]
+        own = os.environ | {"PATH": path, "PYTHONPATH": os.pathsep.join([str(tools), folder])}
+        line = [str(python), "-m", "pytest", "tests/execution", "-q", "--skip-timing-checks"]
+        line += ["-p", Path(plugin).stem, *arguments]
         return subprocess.run(line, cwd=copy, env=own).returncode
 
 
