@@ -289,8 +289,6 @@ def make_config(network: str, fields: Mapping[str, object], where: str = "The co
         UserError: a key that the config does not know, one that it lacks, or a value it refuses; named.
     """
     cls, _ = config_classes(network)
-    if network == "dit":
-        fields = {"channel_std": []} | dict(fields)  # until the bundled weights are replaced by ones that say it
     known = {f.name: f for f in dataclasses.fields(cls) if f.init}
     unknown = sorted(set(fields) - set(known))
     if unknown:
