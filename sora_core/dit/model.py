@@ -206,7 +206,7 @@ class DiT(nn.Module):
 
     @property
     def adamw_only(self) -> tuple[str, ...]:
-        """First and last layers, conditioning, and what looks like a matrix but is a row of vectors (training.optim)."""
+        """First and last layers, conditioning, and rows of vectors that look like a matrix (see training.optim)."""
         rows = (f"blocks.{i}.{name}" for i in range(self.config.depth) for name in ("offset", "mix"))
         return ("patch_in", "patch_out", "time", "summary", "modulation", "offset_out", *rows)
 
