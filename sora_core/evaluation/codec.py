@@ -35,19 +35,16 @@ def clips(setting: Setting) -> Result:
     grid = Grid(FRAMES, SIDE, SIDE, FPS)
     made = held_out(setting, setting.count, grid)
     loudness, likeness, originals, copies, rows = [], [], [], [], []
-    with setting.bar("codec, held-out clips", len(made)) as bar:
-        for start in range(0, len(made), setting.batch):
-            group = made[start : start + setting.batch]
-            video = truth(group, grid)
-            copy = _round_trip(setting, video)
-            loudness += psnr(video, copy).clamp(max=100).mean(dim=1).tolist()
-            likeness += ssim(video, copy).mean(dim=1).tolist()
-            originals += judge(group, video)
-            copies += judge(group, copy)
-            for case, a, b in zip(group, video, copy, strict=True):
-                if len(rows) < 24:
-                    rows += [Row(f"original: {case.prompt}", a, {}), Row("reconstruction", b, copies[len(rows) // 2])]
-            bar.update(len(group))
+    for group in setting.batches(made, "codec, held-out clips"):
+        video = truth(group, grid)
+        copy = _round_trip(setting, video)
+        loudness += psnr(video, copy).clamp(max=100).mean(dim=1).tolist()
+        likeness += ssim(video, copy).mean(dim=1).tolist()
+        originals += judge(group, video)
+        copies += judge(group, copy)
+        for case, a, b in zip(group, video, copy, strict=True):
+            if len(rows) < 24:
+                rows += [Row(f"original: {case.prompt}", a, {}), Row("reconstruction", b, copies[len(rows) // 2])]
     shape = [share("", (verdict["shape"] for verdict in verdicts)) for verdicts in (originals, copies)]
     kept = 100 * shape[1].value / shape[0].value if shape[0].value else None
     quality = [

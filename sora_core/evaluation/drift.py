@@ -70,18 +70,15 @@ def _both(setting: Setting, title: str, text: str, make: Callable[..., Made], pi
     """Make and compare, with and without control."""
     made = held_out(setting, setting.part(1 / 10), setting.pipeline.grid())
     tables, rows = {}, []
-    with setting.bar(title.lower(), len(CONTROLS) * len(made)) as bar:
-        for name, control in CONTROLS.items():
-            seen: list[Watched] = []
-            for first in range(0, len(made), setting.batch):
-                group = made[first : first + setting.batch]
-                latents, grid, borders = make(group, **(setting.changes | control))
-                films = watch(setting.pipeline.frames(latents, grid), grid, borders)
-                seen += films
-                for case, film in zip(group, films, strict=True):
-                    rows.append((case.seed, Row(f"{name}: {case.prompt}", film.shown, {})))
-                bar.update(len(group))
-            tables[name] = _figures(seen)
+    for name, control in CONTROLS.items():
+        seen: list[Watched] = []
+        for group in setting.batches(made, f"{title.lower()}, {name}"):
+            latents, grid, borders = make(group, **(setting.changes | control))
+            films = watch(setting.pipeline.frames(latents, grid), grid, borders)
+            seen += films
+            for case, film in zip(group, films, strict=True):
+                rows.append((case.seed, Row(f"{name}: {case.prompt}", film.shown, {})))
+        tables[name] = _figures(seen)
     rows = [row for _, row in sorted(rows, key=lambda item: item[0])]
     return Result(
         title,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import permutations
+from itertools import islice, permutations
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from ..worlds.caption import caption
 from ..worlds.contrast import colours_on, unit_rgb
 from ..worlds.scene import NEON_COLOURS, Scene
 from ..worlds.score import Reading, compare, score, silhouettes
-from .measures import Result, Verdict, mean, share
+from .measures import ALL_FOUR, Result, Verdict, mean, share
 from .prompts import Case, cases
 from .setting import Setting, truth
 from .sheets import Row, sheet
@@ -109,15 +109,14 @@ def connect(setting: Setting) -> Result:
     grid = pipeline.grid()
     new = grid.frames - 1
     made = _chosen(setting, grid, lambda scene: len(scene.things) == 1 and not scene.wall)
-    others = made[1:] + made[:1]
     ends, jumps, rows = [], [], []
-    for start in range(0, len(made), setting.batch):
-        group, next_ones = made[start : start + setting.batch], others[start : start + setting.batch]
+    for pairs in setting.batches(list(zip(made, made[1:] + made[:1], strict=True)), "connect"):
+        group, next_ones = zip(*pairs, strict=True)
         a, b = (truth(part, grid).to(pipeline.device) for part in (group, next_ones))
         prompts = [f"{x.prompt}, then {y.prompt}" for x, y in zip(group, next_ones, strict=True)]
         added = _new_frames(setting, join.between(pipeline, a, b, new, grid.fps), group, prompts)
         joined = torch.cat([a.cpu(), added, b.cpu()], dim=2)
-        for x, y, clip, part, said in zip(group, next_ones, joined, added, prompts, strict=True):
+        for (x, y), clip, part, said in zip(pairs, joined, added, prompts, strict=True):
             first, last = (
                 compare(score(part[:, at]), case.scene) for at, case in ((slice(3), x), (slice(-3, None), y))
             )
@@ -145,24 +144,19 @@ def edit(setting: Setting) -> Result:
     made = _chosen(setting, grid, _editable)
     styled, overlaps, recoloured, all_kept, rows = [], [], [], [], []
     for what, change, strength in (("style", _restyled, STYLE_STRENGTH), ("colour", _recoloured, EDIT_STRENGTH)):
-        targets = [change(case, number) for number, case in enumerate(made)]
-        for start in range(0, len(made), setting.batch):
-            group, goals = made[start : start + setting.batch], targets[start : start + setting.batch]
-            videos = truth(group, grid).to(pipeline.device)
-            held = canvases.keep(pipeline.encode(videos), grid)
-            clips = _clips(setting, canvases.edit(held, strength), goals)
-            for case, video, clip in zip(goals, videos.cpu(), clips, strict=True):
+        targets = iter([change(case, number) for number, case in enumerate(made)])
+        for group, videos in _batches(setting, made, grid, f"edit the {what}"):
+            goals = list(islice(targets, len(group)))
+            held = canvases.keep(pipeline.encode(videos.to(pipeline.device)), grid)
+            clips = setting.clips(canvases.edit(held, strength), goals)
+            for case, video, clip in zip(goals, videos, clips, strict=True):
                 seen = compare(score(clip), case.scene)
                 if what == "style":
                     styled.append(seen["style"])
                     overlaps.append(_overlap(silhouettes(video), silhouettes(clip)))
                 else:
                     recoloured.append(seen["colour"])
-                    all_kept.append(
-                        all(
-                            seen[name] for name in ("background", "colour", "shape", "motion") if seen[name] is not None
-                        )
-                    )
+                    all_kept.append(_both(seen, *ALL_FOUR))
                 rows.append(Row(case.prompt, torch.cat([video, clip], dim=-1), seen))
     half = len(made)
     return Result(
@@ -197,7 +191,7 @@ def reframe(setting: Setting) -> Result:
             canvas = canvases.reframe(canvases.keep(latent, grid), width, height)
             plain = torch.cat(list(pipeline.frames(latent, grid)), dim=2).cpu()
             top, left = (height - grid.height) // 2, (width - grid.width) // 2
-            for case, clip, alone in zip(group, _clips(setting, canvas, group), plain, strict=True):
+            for case, clip, alone in zip(group, setting.clips(canvas, group), plain, strict=True):
                 inside = clip[..., top : top + grid.height, left : left + grid.width]
                 close = float(psnr(alone[None, :, :, 8:-8, 8:-8], inside[None, :, :, 8:-8, 8:-8]).mean()) >= 30
                 seen = compare(score(clip), case.scene)
@@ -221,16 +215,14 @@ def sizes_agree(setting: Setting) -> Result:
     full = pipeline.grid(2 * grid.width, 2 * grid.height)
     made = _chosen(setting, grid, lambda scene: scene.camera == "still", share_of=1 / 8)
     same, after_refine, rows = [], [], []
-    for start in range(0, len(made), setting.batch):
-        group = made[start : start + setting.batch]
+    for group in setting.batches(made, "preview and full size"):
         prompts, seed = [case.prompt for case in group], group[0].seed
         small = pipeline.fill(canvases.empty(grid, len(group), pipeline.device), prompts, seed=seed, **setting.changes)
         large = replace(canvases.empty(full, len(group), pipeline.device), scale=2)
         refined = canvases.refine(canvases.keep(small, grid), full.width, full.height, REFINE_STRENGTH)
         preview = torch.cat(list(pipeline.frames(small, grid)), dim=2).cpu()
-        for case, a, b, c in zip(
-            group, preview, _clips(setting, large, group), _clips(setting, refined, group), strict=True
-        ):
+        both = (setting.clips(canvas, group) for canvas in (large, refined))
+        for case, a, b, c in zip(group, preview, *both, strict=True):
             seen, others = score(a), (score(b), score(c))
             same.append(_same_composition(seen, others[0]))
             after_refine.append(_same_composition(seen, others[1]))
@@ -328,25 +320,14 @@ def _reworded(case: Case, scene: Scene, number: int) -> Case:
 
 def _batches(setting: Setting, made: Sequence[Case], grid: Grid, what: str) -> Iterator[tuple[list[Case], Tensor]]:
     """(cases, what they look like (B, 3, T, H, W)) a batch at a time, on the CPU."""
-    with setting.bar(what, len(made)) as bar:
-        for start in range(0, len(made), setting.batch):
-            group = list(made[start : start + setting.batch])
-            yield group, truth(group, grid)
-            bar.update(len(group))
-
-
-def _clips(setting: Setting, canvas: Canvas, group: Sequence[Case], prompts: Sequence[str] | None = None) -> Tensor:
-    """A filled canvas as pixels on the CPU."""
-    pipeline = setting.pipeline
-    prompts = [case.prompt for case in group] if prompts is None else prompts
-    latent = pipeline.fill(canvas, prompts, seed=group[0].seed, **setting.changes)
-    return torch.cat(list(pipeline.frames(latent, canvas.grid)), dim=2).cpu()
+    for group in setting.batches(made, what):
+        yield group, truth(group, grid)
 
 
 def _new_frames(
     setting: Setting, part: join.Part, group: Sequence[Case], prompts: Sequence[str] | None = None
 ) -> Tensor:
-    return torch.cat(list(join.new_frames([_clips(setting, part.canvas, group, prompts)], part)), dim=2)
+    return torch.cat(list(join.new_frames([setting.clips(part.canvas, group, prompts)], part)), dim=2)
 
 
 # ------------------------------------------------------------------------------------------------------------- measures

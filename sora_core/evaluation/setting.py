@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ from ..worlds.render import render
 from ..worlds.score import compare, score
 from .measures import Verdict
 from .prompts import Case, cases
+
+Item = TypeVar("Item")
 
 
 @dataclass
@@ -59,6 +62,14 @@ class Setting:
     def bar(self, what: str, total: int, unit: str = "clip") -> tqdm:
         return tqdm(total=total, desc=what, unit=unit, file=sys.stderr)
 
+    def batches(self, items: Sequence[Item], what: str) -> Iterator[list[Item]]:
+        """The items, as many at a time as clips are generated, under a progress bar that says `what`."""
+        with self.bar(what, len(items)) as bar:
+            for start in range(0, len(items), self.batch):
+                group = list(items[start : start + self.batch])
+                yield group
+                bar.update(len(group))
+
     def generate(
         self, made: Sequence[Case], grid: Grid, what: str, canvas_of=None
     ) -> Iterator[tuple[list[Case], Tensor]]:
@@ -71,15 +82,18 @@ class Setting:
         Yields:
             (cases, clips (B, 3, T, H, W) in [-1, 1] on the CPU).
         """
-        pipeline, settings = self.pipeline, {**self.changes}
-        with self.bar(what, len(made)) as bar:
-            for start in range(0, len(made), self.batch):
-                group = list(made[start : start + self.batch])
-                canvas: Canvas = canvas_of(group) if canvas_of else canvases.empty(grid, len(group), pipeline.device)
-                # Sample b of a batch is the video of seed + b, and the cases' seeds follow each other.
-                latent = pipeline.fill(canvas, [case.prompt for case in group], seed=group[0].seed, **settings)
-                yield group, torch.cat(list(pipeline.frames(latent, grid)), dim=2)
-                bar.update(len(group))
+        pipeline = self.pipeline
+        for group in self.batches(made, what):
+            canvas = canvas_of(group) if canvas_of else canvases.empty(grid, len(group), pipeline.device)
+            yield group, self.clips(canvas, group)
+
+    def clips(self, canvas: Canvas, group: Sequence[Case], prompts: Sequence[str] | None = None) -> Tensor:
+        """A canvas, filled as the cases say, as pixels (B, 3, T, H, W) in [-1, 1] on the CPU."""
+        pipeline = self.pipeline
+        prompts = [case.prompt for case in group] if prompts is None else prompts
+        # Sample b of a batch is the video of seed + b, and the cases' seeds follow each other.
+        latent = pipeline.fill(canvas, prompts, seed=group[0].seed, **self.changes)
+        return torch.cat(list(pipeline.frames(latent, canvas.grid)), dim=2).cpu()
 
 
 def held_out(setting: Setting, count: int, grid: Grid) -> list[Case]:
