@@ -9,6 +9,11 @@ from ..sora_core.pipeline import fit
 from . import host
 
 
+def strength_input(default: float, tooltip: str):
+    """How strongly what is known is repainted, the same in every node."""
+    return io.Float.Input("strength", default=default, min=0.0, max=1.0, step=0.05, tooltip=tooltip)
+
+
 class SoraAnimateImage(io.ComfyNode):
     """Puts an image into one frame of the grid; the sampler keeps it and invents the rest."""
 
@@ -25,9 +30,7 @@ class SoraAnimateImage(io.ComfyNode):
                 io.Latent.Input("latent", tooltip="From Sora Patch Grid, or from another Sora Animate Image."),
                 io.Image.Input("image", tooltip="Scaled to cover the frame, cut at the edges where the shape differs."),
                 io.Vae.Input("vae", tooltip="Turns the image into patches; from the same Load Sora Model."),
-                io.Float.Input(
-                    "strength", default=0.0, min=0.0, max=1.0, step=0.05, tooltip="0 keeps the image, 1 ignores it."
-                ),
+                strength_input(0.0, "0 keeps the image, 1 ignores it."),
                 io.Int.Input(
                     "frame",
                     default=0,

@@ -7,13 +7,11 @@ from comfy_api.latest import io
 
 from ..sora_core import canvas as canvases
 from ..sora_core.errors import UserError
-from ..sora_core.grid import MAX_SIDE, MIN_SIDE, Grid
+from ..sora_core.grid import MAX_SIDE, MIN_SIDE, PLACES, Grid
 from ..sora_core.strength import parse_curve
 from . import host
-from .animate import to_size
+from .animate import strength_input, to_size
 from .extend import VIDEO, model_input
-
-PLACES = {"center": (0.5, 0.5), "left": (0, 0.5), "right": (1, 0.5), "top": (0.5, 0), "bottom": (0.5, 1)}
 
 
 def size_inputs(width: int, height: int, what: str) -> list:
@@ -37,14 +35,7 @@ class SoraEditVideo(io.ComfyNode):
             search_aliases=["video to video", "sdedit", "v2v", "style", "inpaint video"],
             inputs=[
                 io.Latent.Input("latent", tooltip=VIDEO),
-                io.Float.Input(
-                    "strength",
-                    default=0.6,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    tooltip="0 changes nothing, 1 invents everything anew.",
-                ),
+                strength_input(0.6, "0 changes nothing, 1 invents everything anew."),
                 io.String.Input(
                     "curve",
                     default="",
@@ -117,14 +108,7 @@ class SoraRefine(io.ComfyNode):
             inputs=[
                 io.Latent.Input("latent", tooltip=VIDEO),
                 *size_inputs(128, 128, "Of the result, of the same shape"),
-                io.Float.Input(
-                    "strength",
-                    default=0.6,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    tooltip="0 keeps the enlarged picture, 1 ignores it.",
-                ),
+                strength_input(0.6, "0 keeps the enlarged picture, 1 ignores it."),
                 io.Vae.Input(
                     "vae",
                     optional=True,

@@ -9,6 +9,7 @@ from ..sora_core.canvas import Canvas
 from ..sora_core.errors import UserError
 from ..sora_core.grid import MAX_FPS, MAX_SECONDS
 from . import host
+from .animate import strength_input
 from .grid import frames_of
 
 DIRECTIONS = ("forward", "backward", "both")
@@ -140,14 +141,7 @@ class SoraConnectVideos(io.ComfyNode):
                     tooltip="bridge adds new frames between the two; morph takes two videos of the same length.",
                 ),
                 *length_inputs("Of the bridge, to the nearest whole latent frame; a morph is as long as the videos."),
-                io.Float.Input(
-                    "strength",
-                    default=0.9,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    tooltip="Of a morph: how freely its middle is repainted; at the ends it is 0.",
-                ),
+                strength_input(0.9, "Of a morph: how freely its middle is repainted; at the ends it is 0."),
                 model_input(),
             ],
             outputs=outputs(),

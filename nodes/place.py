@@ -8,7 +8,7 @@ from ..sora_core import join
 from ..sora_core.canvas import Canvas
 from ..sora_core.errors import UserError
 from . import host
-from .animate import encode_still, to_size
+from .animate import encode_still, strength_input, to_size
 
 
 class SoraPlaceFrames(io.ComfyNode):
@@ -33,14 +33,7 @@ class SoraPlaceFrames(io.ComfyNode):
                     tooltip="Where it starts: 0 is the first frame, -1 the last. A clip starts with the nearest whole "
                     "latent frame.",
                 ),
-                io.Float.Input(
-                    "strength",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    tooltip="0 keeps it as it is, higher values repaint it, 1 ignores it.",
-                ),
+                strength_input(0.0, "0 keeps it as it is, higher values repaint it, 1 ignores it."),
                 io.Image.Input(
                     "images",
                     optional=True,

@@ -23,6 +23,7 @@ from ..sora_core.video import (
     at_rate,
     frames_at_rate,
     probe,
+    rate_ratio,
     read_image,
 )
 from ..sora_core.video.formats import AUTO, PIXELS
@@ -117,9 +118,7 @@ class SoraEncodeVideo(io.ComfyNode):
             geometry = asked.geometry
             frames, fps, width, height = asked.frames, asked.fps, asked.width, asked.height
         fps = fps or film.fps
-        ratio = fps / film.fps
-        if abs(ratio - 1) < 1e-3:
-            ratio = 1.0  # the same rate, written in another way
+        ratio = rate_ratio(fps, film.fps)
         width, height = size_for(film, width, height)
         expected = max(1, frames_at_rate(frames_in(film), ratio) - start_frame)
         wanted = Grid(min(expected, frames or expected), height, width, fps, geometry)  # refuses before the long work

@@ -21,7 +21,7 @@ from torch import Tensor
 from .codec import Codec
 from .errors import UserError
 from .pipeline import fit
-from .video import VideoInfo, at_rate, chunks, frames_at_rate, is_image, probe, read_frames, read_image
+from .video import VideoInfo, at_rate, chunks, frames_at_rate, is_image, probe, rate_ratio, read_frames, read_image
 
 
 class Clip:
@@ -68,8 +68,7 @@ class Clip:
 
     @property
     def _ratio(self) -> float:
-        ratio = 1.0 if self.is_image else self.fps / self.info.fps
-        return 1.0 if abs(ratio - 1) <= 1e-3 else ratio  # the same rate, written in another way
+        return 1.0 if self.is_image else rate_ratio(self.fps, self.info.fps)
 
     def ends(self, head: int, tail: int) -> tuple[Tensor, Tensor, int]:
         """The first `head` and last `tail` frames, each (1, 3, n, height, width), and how many there are in all."""

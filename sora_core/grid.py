@@ -38,6 +38,9 @@ PRESETS: dict[str, tuple[int, int]] = {
 }
 """Name -> (width, height) in pixels, for instance ``"1080p 16:9"``, ``"preview 9:16"``, ``"image 1:1"``."""
 
+PLACES = {"center": (0.5, 0.5), "left": (0, 0.5), "right": (1, 0.5), "top": (0.5, 0), "bottom": (0.5, 1)}
+"""Name -> (x, y): how much of the room in a larger frame lies to the left and above, see `canvas.reframe`."""
+
 
 def _whole(value, what: str, least: int = 1) -> int:
     """`value` as an int, or a sentence. Accepts numpy and torch integers; refuses bools, floats and text."""

@@ -6,11 +6,9 @@ import argparse
 from pathlib import Path
 
 from ..errors import UserError
+from ..grid import PLACES
 from .make import Making
 from .options import Parser, number, whole
-
-PLACES = {"center": (0.5, 0.5), "left": (0, 0.5), "right": (1, 0.5), "top": (0.5, 0), "bottom": (0.5, 1)}
-
 
 # ----------------------------------------------------------------------------------------------------- from words alone
 

@@ -38,6 +38,12 @@ def at_rate(frames: Iterable[Frame], ratio: float) -> Iterator[Frame]:
         shown = max(shown, until)
 
 
+def rate_ratio(wanted: float, own: float) -> float:
+    """`wanted` over `own` frames per second; 1 where both are the same rate, written in another way."""
+    ratio = wanted / own
+    return 1.0 if abs(ratio - 1) <= 1e-3 else ratio
+
+
 def frames_at_rate(frames: int, ratio: float) -> int:
     """How many frames `at_rate` makes of `frames`."""
     return math.ceil(frames * ratio - 1e-6)
