@@ -10,15 +10,11 @@ as the host encodes it. Times are of the processor, medians over rounds.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import io
 import json
 import statistics
-import subprocess
-import sys
-from pathlib import Path
 
-PACK = Path(__file__).parents[1]
+from in_host import inside, run_inside
 
 
 def main() -> None:
@@ -27,20 +23,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=17)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--inside", metavar="COMFYUI", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.inside:
-        report(asked)
-        return
-    sys.path.insert(0, str(PACK))
-    from sora_core.batch.host import find_hosts
-    from tests.host.hosts import environment
-
-    hosts = find_hosts()
-    if not hosts:
-        sys.exit("No ComfyUI found: set COMFYUI_PATH.")
-    line = [str(environment(hosts[0])), __file__, "--inside", str(hosts[0].path), *sys.argv[1:]]
-    sys.exit(subprocess.run(line).returncode)
+    run_inside(parser, report, __file__)
 
 
 def report(asked) -> None:
@@ -104,21 +87,6 @@ def report(asked) -> None:
             }
         )
     )
-
-
-def inside(comfyui: str):
-    """The pack's modules, imported as the host does: (nodes.host, nodes.host.sampling, checkpoint, grid)."""
-    sys.path.insert(0, comfyui)
-    sys.argv = ["main.py", "--cpu", "--preview-method", "latent2rgb"]
-    import comfy.options
-
-    comfy.options.enable_args_parsing()
-    spec = importlib.util.spec_from_file_location(
-        "sora_pack", PACK / "__init__.py", submodule_search_locations=[str(PACK)]
-    )
-    sys.modules["sora_pack"] = importlib.util.module_from_spec(spec)
-    names = ("nodes.host", "nodes.host.sampling", "sora_core.checkpoint", "sora_core.grid")
-    return tuple(importlib.import_module(f"sora_pack.{name}") for name in names)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 
-from preview_share import PACK, inside
+from in_host import inside, run_inside
 from timing import interleaved, milliseconds, ratio
 
 
@@ -23,20 +21,7 @@ def main() -> None:
     parser.add_argument("--model", choices=("bundled", "wan"), default="bundled")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--inside", metavar="COMFYUI", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.inside:
-        report(asked)
-        return
-    sys.path.insert(0, str(PACK))
-    from sora_core.batch.host import find_hosts
-    from tests.host.hosts import environment
-
-    hosts = find_hosts()
-    if not hosts:
-        sys.exit("No ComfyUI found: set COMFYUI_PATH.")
-    line = [str(environment(hosts[0])), __file__, "--inside", str(hosts[0].path), *sys.argv[1:]]
-    sys.exit(subprocess.run(line).returncode)
+    run_inside(parser, report, __file__)
 
 
 def report(asked) -> None:
