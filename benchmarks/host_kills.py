@@ -4,7 +4,8 @@
 
 Every round starts the host again in the same folders, which has to work, queues the same job and kills the host at a
 random share of the time that the job took when nobody disturbed it. Then every file in the output folder that has a
-final name must be whole: a film with all its frames, a folder of pictures with all of them, a latent that loads.
+final name must be whole: a film with all its frames, a folder of pictures with all of them, a latent that loads. What
+was being written is hidden, and the next start that writes there removes it: at the end nothing of it may be left.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -74,11 +76,17 @@ def check(output: Path) -> tuple[int, list[str]]:
     return whole, broken
 
 
+def hidden(output: Path) -> list[Path]:
+    """What processes were writing, or left."""
+    return list(output.rglob(".*"))
+
+
 def kill_again_and_again(server, checkpoint: str, count: int, seconds: float, seed: int = 0, say=print) -> Counter:
     """Kill a running host `count` times, or as often as fits into `seconds`.
 
     Returns:
-        how often it happened during what ("sampling", "film", "pictures", "between"), and "broken" files.
+        how often it happened during what ("sampling", "film", "pictures", "between"), after how many kills
+        there were hidden "parts", how many of those are "left" in the end, and "broken" files.
     """
     rng, tally, end = random.Random(seed), Counter(), time.monotonic() + seconds
     api, _ = job(checkpoint, seed=10**6)
@@ -98,13 +106,17 @@ def kill_again_and_again(server, checkpoint: str, count: int, seconds: float, se
         watch.join()
         what = doing.get(watch.node, "between")
         _, broken = check(server.folder / "output")
-        tally[what] += 1
+        tally.update([what, "kills"])
+        tally["parts"] += bool(hidden(server.folder / "output"))
         tally["broken"] += len(broken)
         for sentence in broken:
             say(sentence)
         server.start()  # in the same folders
+        if number % 10 == 9:
+            say(dict(tally))
     server.run(job(checkpoint, seed=10**6 + 2)[0])  # and still all of it works
     whole, broken = check(server.folder / "output")
+    tally["left"] = len(hidden(server.folder / "output"))
     say(f"at the end {whole} whole results, {len(broken)} broken; the undisturbed job took {usual:.2f} s")
     return tally
 
@@ -143,8 +155,10 @@ def main() -> None:
     models.mkdir(parents=True)
     checkpoint.save(models / TINY, networks())
     with server:
-        tally = kill_again_and_again(server, TINY, asked.count, 60 * asked.minutes, asked.seed)
-    print(json.dumps({"host": host.version, "kills": sum(tally.values()) - tally["broken"]} | tally))
+        tally = kill_again_and_again(
+            server, TINY, asked.count, 60 * asked.minutes, asked.seed, partial(print, flush=True)
+        )
+    print(json.dumps({"host": host.version, "seed": asked.seed} | tally))
 
 
 if __name__ == "__main__":

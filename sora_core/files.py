@@ -1,17 +1,33 @@
-"""Files that appear whole or not at all: written beside their name, then moved into place."""
+"""Files that appear whole or not at all: written beside their place, then moved into it.
+
+What is being written is in a hidden folder whose name is plainly ours and which its process has locked. The system
+gives the lock back when the process ends, however it ends. So the next process that writes beside it can tell what a
+killed one left behind from what another one is writing, and removes it. Where folders cannot be locked (Windows, most
+network file systems) nobody can tell, and it stays.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import EDQUOT, EFBIG, ENOSPC
+from functools import cache
 from pathlib import Path
 
 from .errors import UserError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 _FULL = {ENOSPC, EDQUOT, EFBIG}
+_PART = re.compile(r"\..+\.[0-9a-f]{8}\.sora-part")
 
 
 def explain(error: OSError, path: str | os.PathLike) -> UserError:
@@ -41,21 +57,76 @@ def check_writable(path: str | os.PathLike) -> Path:
 
 
 @contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Give the name of a temporary file beside `path`, of the same ending; move it to `path` when the block succeeds.
+def replacing(path: str | os.PathLike, *, folder: bool = False) -> Iterator[Path]:
+    """Give a place of the same name, in a hidden folder beside `path`; what the block has written there is moved to
+    `path` when it succeeds.
 
-    An error or an interrupt removes the temporary file and leaves what stood under `path` as it was.
+    An error or an interrupt removes what was written and leaves what stood under `path` as it was.
+
+    Args:
+        folder: the place is an empty folder, and nothing is under `path` yet.
 
     Raises:
         UserError: the file cannot be written (folder, rights, full disk).
     """
     path = check_writable(path)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
-        yield part
-        os.replace(part, path)
+        with _held(path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.sora-part")) as part:
+            if folder:
+                (part / path.name).mkdir()
+            yield part / path.name
+            os.replace(part / path.name, path)
     except OSError as error:
         raise explain(error, path) from error
+
+
+@contextmanager
+def _held(part: Path) -> Iterator[Path]:
+    """A folder that exists, and is locked where that can be, during the block."""
+    sweep(part.parent)
+    lock = _make(part)
+    try:
+        yield part
     finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+        shutil.rmtree(part, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _make(part: Path) -> int | None:
+    """Make a folder and lock it; what `_lock` returns."""
+    while True:
+        part.mkdir()
+        lock = _lock(part, wait=True)
+        if part.exists():
+            return lock
+        if lock is not None:  # another process took it for a leftover in the moment before it was locked
+            os.close(lock)
+
+
+def _lock(part: Path, wait: bool) -> int | None:
+    """Lock a folder: the descriptor that holds the lock, or None where there is no such folder or lock, or another
+    process has it."""
+    if fcntl is None:
+        return None
+    try:
+        lock = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        return None
+    return lock
+
+
+@cache
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half-written in a folder. Once in a process: its own leave nothing."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for part in [entry.path for entry in entries if _PART.fullmatch(entry.name)]:
+            lock = _lock(Path(part), wait=False)
+            if lock is not None:
+                shutil.rmtree(part, ignore_errors=True)
+                os.close(lock)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from PIL import Image
@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from ..errors import UserError
-from ..files import check_writable, explain
+from ..files import check_writable, explain, replacing
 from .write import check_frames, tags_of, to_integers
 
 
@@ -45,12 +45,8 @@ class FrameFolder:
         return f"{self.path.name}{number:05}.png"
 
     def __enter__(self) -> FrameFolder:
-        self._part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
-        shutil.rmtree(self._part, ignore_errors=True)
-        try:
-            self._part.mkdir()
-        except OSError as error:
-            raise explain(error, self.path) from error
+        self._stack = ExitStack()
+        self._part = self._stack.enter_context(replacing(self.path, folder=True))
         return self
 
     def write(self, video: Tensor) -> None:
@@ -63,12 +59,8 @@ class FrameFolder:
             self.frames += 1
 
     def __exit__(self, kind, error, trace):
-        try:
-            if kind is None:
-                if self.frames == 0:
-                    raise ValueError("no frame was written")
-                os.replace(self._part, self.path)
-        except OSError as failure:
-            raise explain(failure, self.path) from failure
-        finally:
-            shutil.rmtree(self._part, ignore_errors=True)
+        if kind is None and self.frames == 0:
+            kind, error = ValueError, ValueError("no frame was written")
+            self._stack.__exit__(kind, error, None)
+            raise error
+        return self._stack.__exit__(kind, error, trace)

@@ -358,8 +358,8 @@ def test_a_file_appears_whole_or_not_at_all(store):
 
 def test_parts_of_killed_writers_are_not_records_but_strange_ones_are_refused(tmp_path):
     store = Store(str(tmp_path))
-    (tmp_path / "manifest").mkdir()
-    (tmp_path / "manifest" / ".00001.99.part.json").write_text('{"ro')
+    (tmp_path / "manifest" / ".00001.0123abcd.sora-part").mkdir(parents=True)
+    (tmp_path / "manifest" / ".00001.0123abcd.sora-part" / "00001.json").write_text('{"ro')
     assert store.records() == {}
     (tmp_path / "manifest" / "00001.json").write_text("{}")
     with pytest.raises(UserError, match="is not a record of a row"):

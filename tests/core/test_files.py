@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sora_core.errors import UserError
-from sora_core.files import check_writable, replacing
+from sora_core.files import check_writable, replacing, sweep
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +19,7 @@ def test_the_file_appears_only_at_the_end(tmp_path):
     with replacing(target) as part:
         part.write_text("new")
         assert not target.exists()
-        assert part.suffix == ".txt" and part.parent == tmp_path
+        assert part.name == "a.txt" and part.parent.parent == tmp_path
     assert target.read_text() == "new"
     assert os.listdir(tmp_path) == ["a.txt"]
 
@@ -66,3 +66,87 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
     )
     assert "the disk is full" in done.stdout, done.stderr
     assert os.listdir(tmp_path) == []
+
+
+# ------------------------------------------------------------------------------------------- what killed processes left
+
+WRITE = """
+import sys
+from pathlib import Path
+from sora_core.files import replacing
+top = Path(sys.argv[1])
+with replacing(top / "film.mp4") as file, replacing(top / "frames", folder=True) as folder:
+    file.write_bytes(b"half")
+    (folder / "frames00000.png").write_bytes(b"half")
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """A process in the middle of writing a file and a folder."""
+    line = [sys.executable, "-c", WRITE, str(tmp_path)]
+    with subprocess.Popen(line, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "writing\n"
+        yield process
+        process.kill()
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_that_writes_there(tmp_path, writer):
+    writer.kill()
+    writer.wait()
+    assert len(os.listdir(tmp_path)) == 2 and all(name.startswith(".") for name in os.listdir(tmp_path))
+    with replacing(tmp_path / "next.txt") as part:
+        assert os.listdir(tmp_path) == [part.parent.name]
+        part.write_text("whole")
+    assert os.listdir(tmp_path) == ["next.txt"]
+
+
+def test_what_another_process_is_writing_stays(tmp_path, writer):
+    with replacing(tmp_path / "next.txt") as part:
+        part.write_text("whole")
+    writer.communicate("")  # it goes on, and ends
+    assert sorted(os.listdir(tmp_path)) == ["film.mp4", "frames", "next.txt"]
+    assert (tmp_path / "film.mp4").read_bytes() == (tmp_path / "frames" / "frames00000.png").read_bytes() == b"half"
+
+
+def test_only_our_own_leftovers_are_removed(tmp_path):
+    ours, link = tmp_path / ".film.0123abcd.sora-part", tmp_path / ".link.0123abcd.sora-part"
+    foreign = [tmp_path / name for name in (".film.part", "film.0123abcd.sora-part", ".film.0123abcg.sora-part", "a")]
+    for folder in (ours, *foreign):
+        folder.mkdir()
+        (folder / "film.mp4").write_text("half")
+    link.symlink_to(tmp_path / "a")
+    (tmp_path / ".file.0123abcd.sora-part").write_text("")  # ours are folders
+    before = set(os.listdir(tmp_path))
+    sweep(tmp_path)
+    assert before - set(os.listdir(tmp_path)) == {ours.name}
+    assert all((folder / "film.mp4").exists() for folder in foreign)
+
+
+def test_two_may_write_the_same_name_at_once_and_rights_are_the_usual(tmp_path):
+    (tmp_path / "plain").write_text("")
+    with replacing(tmp_path / "a.txt") as first, replacing(tmp_path / "a.txt") as second:
+        assert first != second
+        first.write_text("1")
+        second.write_text("2")
+    assert sorted(os.listdir(tmp_path)) == ["a.txt", "plain"]
+    assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_the_longest_name_that_the_file_system_takes_can_be_written(tmp_path):
+    path = tmp_path / ("x" * 251 + ".txt")
+    with replacing(path) as part:
+        part.write_text("x")
+    assert path.read_text() == "x"
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "frames", folder=True) as part:
+        (part / "0.png").write_bytes(b"x")
+        raise KeyboardInterrupt
+    assert os.listdir(tmp_path) == []
+    with replacing(tmp_path / "frames", folder=True) as part:
+        (part / "0.png").write_bytes(b"x")
+    assert os.listdir(tmp_path / "frames") == ["0.png"] and os.listdir(tmp_path) == ["frames"]
