@@ -37,15 +37,18 @@ def shift(s: Tensor | float, a: float) -> Tensor | float:
     return a * s / (1 + (a - 1) * s)
 
 
-def shift_for_tokens(tokens: int) -> float:
+def shift_for_tokens(tokens: int, factor: float = 1.0) -> float:
     """The shift a for a grid of so many tokens: a = exp(mu), mu linear in tokens, 0.95 at 1024 and 2.05 at 4096.
 
     These are LTX-Video's figures (HaCohen et al. 2024; `rf.py`, get_normal_shift). The line is continued below 1024
     tokens, where the bundled model works (320 tokens: a = 2.0), and held above 4096 (a = 7.8), where exp would run
     away: Wan2.1 and HunyuanVideo use 3 to 7 for some 30 to 120 thousand tokens. Open-Sora 1.2 has the same idea with
     a proportional to sqrt(area) * sqrt(latent frames).
+
+    Args:
+        factor: of the model (`DiTConfig.shift`): what it makes may be decided at higher levels than LTX-Video's.
     """
-    return math.exp(0.95 + (2.05 - 0.95) * (min(tokens, 4096) - 1024) / (4096 - 1024))
+    return factor * math.exp(0.95 + (2.05 - 0.95) * (min(tokens, 4096) - 1024) / (4096 - 1024))
 
 
 def schedule(steps: int, a: float = 1.0) -> Tensor:
@@ -71,11 +74,12 @@ def loss_weight(s: Tensor, s_min: float = 0.1) -> Tensor:
 
 
 def sample_levels(
-    n: int, generator: torch.Generator | None = None, mean: float = 0.0, std: float = 1.0, uniform_share: float = 0.1
+    n: int, generator: torch.Generator | None = None, mean: float = 0.0, std: float = 1.4, uniform_share: float = 0.1
 ) -> Tensor:
     """Draw levels to train at: float32 (n,) in (0, 1).
 
-    logit(s) ~ N(mean, std), the logit-normal of Esser et al. 2024, section 3.1, whose middle levels teach most; a
+    logit(s) ~ N(mean, std), the logit-normal of Esser et al. 2024, section 3.1, whose middle levels teach most, wider
+    than theirs (1.0), because the shift that follows moves the middle up and outlines are still learnt below it; a
     share of `uniform_share` is uniform, so that both ends, where sampling starts and stops, are seen too.
     """
     s = torch.sigmoid(mean + std * torch.randn(n, generator=generator))

@@ -188,7 +188,7 @@ class Pipeline(Codec):
             return guide(predict, telling, plain, s.cfg, s.interval, s.rescale)(x, level)
 
         tokens = grid.tokens // length * min(length, s.window)
-        shift = flow.shift_for_tokens(tokens) if s.shift is None else s.shift
+        shift = flow.shift_for_tokens(tokens, self.dit.config.shift) if s.shift is None else s.shift
 
         def run(denoise: Denoise, part: Canvas, callback: Callback | None) -> Tensor:
             return sample(denoise, part, s.seed, s.steps, s.solver, shift, callback)

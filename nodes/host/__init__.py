@@ -43,7 +43,7 @@ USUAL_TOKENS = 320  # of a clip of the bundled size: the host's samplers take on
 
 def load(models: Models) -> tuple:
     """(MODEL, CLIP, VAE) with the weights of a checkpoint's three networks."""
-    shift = flow.shift_for_tokens(USUAL_TOKENS)
+    shift = flow.shift_for_tokens(USUAL_TOKENS, models.dit.config.shift)
     windowing = from_card(Settings, models.card.get("settings"))
     model = make_model(models.dit, models.geometry, rgb_of_latents(models.vae), shift, windowing)
     return model, make_clip(models.text), HostVAE(models.vae, models.geometry)

@@ -1,5 +1,6 @@
 """Sizes of the diffusion transformer, as one table from the bundled model to billions of parameters."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -14,6 +15,7 @@ class DiTConfig:
     mlp_ratio: int = 4
     t_stride: int = 4  # frames per latent frame, to place latent frames in seconds
     local_mix: bool = False  # 3-tap depthwise mix along t, y, x in every block: sample efficiency for small models
+    shift: float = 1.0  # factor on `flow.shift_for_tokens`, of the levels that it learns and the schedule it samples by
     channel_std: tuple[float, ...] = ()  # deviation of each channel of the latents it was trained on; () is 1 for all
 
     def __post_init__(self):
@@ -25,6 +27,8 @@ class DiTConfig:
             raise ValueError(f"width / heads = {self.head_width} must be a multiple of 8, so that t, y and x share it")
         if len(self.patch) != 3 or min(self.patch) < 1:
             raise ValueError(f"patch must be three positive sizes, not {self.patch}")
+        if not 0 < self.shift < math.inf:
+            raise ValueError(f"shift must be a positive number, not {self.shift}")
         if self.channel_std and (len(self.channel_std) != self.channels or not min(self.channel_std) > 0):
             raise ValueError(f"channel_std must be {self.channels} positive numbers, not {self.channel_std}")
 

@@ -188,8 +188,8 @@ class DiTTask:
         """Take the weights, and the words, of a checkpoint of the same shape."""
         models = load(checkpoint, device=self.device, only=("dit", "text"))
         dit, text = self.module.dit, self.module.text
-        scaled = models.dit and replace(models.dit.config, channel_std=dit.config.channel_std)
-        if models.dit is None or models.text is None or scaled != dit.config:
+        ours = {"channel_std": dit.config.channel_std, "shift": dit.config.shift}
+        if models.dit is None or models.text is None or replace(models.dit.config, **ours) != dit.config:
             raise UserError(f"{checkpoint} holds no transformer of the shape that [model] says.")
         if models.text.config != replace(text.config, merges=models.text.config.merges):
             raise UserError(f"{checkpoint} holds no text encoder of the shape that [text] says.")
@@ -295,7 +295,7 @@ class DiTTask:
         """Levels (clips, 1, t, h, w) on the latent of clips of `size` (latent frames, height and width in pixels)."""
         patch, stride = self.geometry.patch, self.geometry.s_stride
         grid = tuple(-(-n // (k * p)) for n, k, p in zip(size, (1, stride, stride), patch, strict=True))
-        a = shift_for_tokens(grid[0] * grid[1] * grid[2])
+        a = shift_for_tokens(grid[0] * grid[1] * grid[2], self.module.dit.config.shift)
         generator = torch.Generator().manual_seed(seed)
         levels = torch.stack([training_levels(grid, generator, a=a) for _ in range(clips)])[:, None]
         for axis, cells in enumerate(patch, start=2):

@@ -48,6 +48,7 @@ def test_shift_grows_with_tokens_through_the_published_points():
     values = [shift_for_tokens(n) for n in (1, 64, 320, 2000, 4000)]
     assert values == sorted(values) and values[0] > 1
     assert shift_for_tokens(10**6) == shift_for_tokens(4096)
+    assert shift_for_tokens(320, 3.0) == pytest.approx(3 * shift_for_tokens(320))
 
 
 def test_schedule_runs_from_noise_to_clean():

@@ -1,11 +1,14 @@
 """Prompt and canvas in, video out, with untrained networks: sizes, seeds, batches, what is kept and what is refused."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from sora_core import canvas as canvases
 from sora_core.checkpoint import load
 from sora_core.errors import UserError
+from sora_core.flow import shift_for_tokens
 from sora_core.grid import Geometry, Grid
 from sora_core.pipeline import Pipeline, Settings, Size, describe, fit, same_area
 from sora_core.timeline import Timeline
@@ -44,6 +47,14 @@ def test_the_seed_decides(pipeline):
     first, again, other = (pipeline.generate("a ball", grid, seed=s) for s in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_the_model_says_the_shift_of_its_schedule(pipeline, monkeypatch):
+    grid = pipeline.grid(16, 16, 5)
+    by_hand = pipeline.generate("a ball", grid, shift=3 * shift_for_tokens(grid.tokens))
+    usual = pipeline.generate("a ball", grid)
+    monkeypatch.setattr(pipeline.dit, "config", replace(pipeline.dit.config, shift=3.0))
+    assert torch.equal(pipeline.generate("a ball", grid), by_hand) and not torch.equal(by_hand, usual)
 
 
 def test_a_batch_is_its_single_videos(pipeline):
