@@ -386,7 +386,8 @@ class DiTTask:
         told = (text[:count], mask[:count])
         untold = (text[count:].expand(count, -1, -1), mask[count:].expand(count, -1))
         canvas = empty(grid, batch=count, device=self.device)
-        latent = sample(guide(predict, told, untold, cfg=3.0), canvas, seed=0, steps=16)
+        shift = shift_for_tokens(grid.tokens, module.dit.config.shift)
+        latent = sample(guide(predict, told, untold, cfg=3.0), canvas, seed=0, steps=16, shift=shift)
         video = self.vae.decode(latent, frames, height, width)
         video = video[:, :, :: max(1, -(-frames // 5))].clamp(-1, 1).cpu()
         contact_sheet(
