@@ -18,6 +18,7 @@ from ...sora_core.dit import DiT, DiTConfig
 from ...sora_core.errors import UserError
 from ...sora_core.grid import Geometry
 from ...sora_core.windows import Windowing
+from .preview import Live, Playhead
 
 DEFAULT_FPS = 8.0  # of a prompt that says nothing; a conditioning's `frame_rate` (LTXVConditioning sets it) overrides
 
@@ -188,6 +189,7 @@ def latent_format(geometry: Geometry, rgb: tuple[Tensor, Tensor]) -> comfy.laten
     made.spacial_downscale_ratio = geometry.s_stride
     made.temporal_downscale_ratio = geometry.t_stride
     made.latent_rgb_factors, made.latent_rgb_factors_bias = rgb[0].tolist(), rgb[1].tolist()
+    made.latent_rgb_factors_reshape = Playhead(DEFAULT_FPS / geometry.t_stride)
     return made
 
 
@@ -202,6 +204,18 @@ def start_levels(executor, guider, sigmas, extra_args, callback, noise, latent_i
         noise = latent_image + denoise_mask * (noise - latent_image)
         denoise_mask = (denoise_mask > 0).to(denoise_mask)
     return executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
+
+
+def show_clip(executor, guider, sigmas, extra_args, callback, *rest):
+    """Wraps every sampler of the host: its preview plays the clip, and the time left is told, as by Sora Sampler."""
+    if callback is None or isinstance(callback, Live):
+        return executor(guider, sigmas, extra_args, callback, *rest)
+    model, prompts = guider.model_patcher.model, [one for many in guider.conds.values() for one in many]
+    playhead = model.latent_format.latent_rgb_factors_reshape  # so that the host's own pictures keep step
+    fps = next((float(one["frame_rate"]) for one in prompts if one.get("frame_rate")), DEFAULT_FPS)
+    playhead.rate = fps / model.geometry.t_stride
+    with Live(guider.model_patcher, playhead, callback) as live:
+        return executor(guider, sigmas, extra_args, live, *rest)
 
 
 def make_model(
@@ -233,4 +247,5 @@ def make_model(
     model.diffusion_model.requires_grad_(False)
     patcher = comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=offload)
     patcher.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, "sora_start_levels", start_levels)
+    patcher.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, "sora_show_clip", show_clip)
     return patcher

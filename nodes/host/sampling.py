@@ -15,7 +15,7 @@ from .conditioning import told_of, with_canvas
 from .films import FilmSampler, check_loop, fill_windows, windowing_of
 from .levels import FRAME, PATCH, Lumped, kind_of, own_level
 from .model import SoraModel
-from .preview import film_strip_callback
+from .preview import Live, Playhead
 
 
 class CanvasSampler(comfy.samplers.Sampler):
@@ -119,7 +119,7 @@ def fill(
         shift: of the schedule; None chooses by the size of the grid.
         vae: only for models that read kept frames beside the video (`conditioning.with_canvas`).
         window: latent frames that the model sees at once; a longer canvas is filled window by window. 0 is its own.
-        callback: (step, x0, x, steps); None shows progress and a preview.
+        callback: (step, x0, x, steps); None shows progress, the time left and a preview.
         others: as of the engine's sampler.
 
     Returns:
@@ -128,7 +128,6 @@ def fill(
     inner, grid, batch = model.model, canvas.grid, len(canvas.latent)
     kind, how, length = kind_of(inner), windowing_of(inner, window), canvas.latent.shape[2]
     ours, long = isinstance(inner, SoraModel), length > how.window
-    callback = callback or film_strip_callback(model, steps * (resample + 1))
     if (grid.cyclic or long) and grid.geometry.patch[0] != 1:
         raise UserError(
             f"Cyclic loops and videos of more than {how.window} latent frames need patches of one latent frame, and "
@@ -141,6 +140,9 @@ def fill(
         return torch.cat(
             [fill(model, positive, negative, one, seed=seed + b, **settings) for b, one in enumerate(ones)]
         )  # each has windows of its own
+    if callback is None:
+        with Live(model, Playhead(grid.fps / grid.geometry.t_stride)) as live:
+            return fill(model, positive, negative, canvas, seed=seed, callback=live, **settings)
     if long and not grid.cyclic and not ours:
 
         def one(positive: list, negative: list, part: Canvas, callback) -> Tensor:
@@ -152,7 +154,8 @@ def fill(
         model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "sora_levels", own_level)
     guider = Guider(model, cfg, interval, rescale)
     guider.set_conds(*(with_canvas(inner, prompt, canvas, vae) for prompt in (positive, negative)))
-    shift = shift or flow.shift_for_tokens(grid.tokens // length * min(length, how.window))
+    factor = inner.diffusion_model.config.shift if ours else 1.0
+    shift = shift or flow.shift_for_tokens(grid.tokens // length * min(length, how.window), factor)
     if grid.cyclic or long:
         check_loop(canvas, inner, told_of(positive))
         chosen = FilmSampler(canvas, how, told_of(positive), ours, seed, steps, solver, shift)

@@ -33,6 +33,7 @@ from . import workflow as workflows
 
 CONNECT, READ = 10, 120  # seconds: to reach a host, and that it may be silent within an answer
 BLOCK = 1 << 20
+TEXT, PREVIEW_WITH_HEADER = 3, 4  # kinds of binary messages, by the host's protocol.py
 
 
 class HostGone(UserError):
@@ -251,7 +252,7 @@ class Client:
                 while True:
                     message = channel.recv(timeout=patience)
                     if isinstance(message, bytes):
-                        yield "preview", {"image": image_of(message)}
+                        yield read_binary(message)
                     else:
                         message = json.loads(message)
                         yield message["type"], message.get("data") or {}
@@ -269,7 +270,7 @@ class Client:
         """Queue a workflow in API format and follow it to its end.
 
         `on_event(kind, data)` gets every message ("progress" has value, max, node; "executing" has node; "preview"
-        has the image's bytes). `extra` is as in `queue`.
+        has the image's bytes, "progress_text" node and text). `extra` is as in `queue`.
 
         Raises:
             WorkflowError: the host refuses the workflow, a node fails, or it was interrupted.
@@ -312,13 +313,16 @@ def files_of(outputs: dict[str, dict], *kinds: str) -> list[dict]:
     return [item for item in items if not kinds or item["filename"].rsplit(".", 1)[-1] in kinds]
 
 
-def image_of(message: bytes) -> bytes:
-    """The image in a binary preview message: an event number, then either a format number or a JSON header."""
-    (event,) = struct.unpack(">I", message[:4])
-    if event == 4:  # preview with metadata
-        (length,) = struct.unpack(">I", message[4:8])
-        return message[8 + length :]
-    return message[8:]
+def read_binary(message: bytes) -> tuple[str, dict]:
+    """A binary message: ("progress_text", node and text) or ("preview", image).
+
+    It begins with the number of its kind; then comes a text, behind the length and the name of its node, or an image,
+    behind the number of its format or a header in JSON and its length.
+    """
+    kind, number = struct.unpack(">II", message[:8])
+    if kind == TEXT:
+        return "progress_text", {"node": message[8 : 8 + number].decode(), "text": message[8 + number :].decode()}
+    return "preview", {"image": message[8 + number if kind == PREVIEW_WITH_HEADER else 8 :]}
 
 
 def is_loopback(name: str) -> bool:

@@ -1,6 +1,9 @@
-"""A template is queued through the page: progress, preview, the finished video; and an interrupt."""
+"""A template is queued through the page: progress, time left, a preview that plays, the video; and an interrupt."""
+
+import re
 
 import numpy as np
+import pytest
 
 # What the page hears from the host, by the front end's own channel.
 LISTEN = """async () => {
@@ -12,7 +15,51 @@ LISTEN = """async () => {
     api.addEventListener(end, () => (heard.end ??= end));
 }"""
 SAMPLER = "app.graph.nodes.find(node => node.type === 'SoraSampler')"
+# Which pictures a node shows in the course of each step: {step: [digest, ...]}.
+WATCH = """kind => {
+  const node = app.graph.nodes.find(node => node.type === kind);
+  const paper = new OffscreenCanvas(32, 32).getContext("2d", { willReadFrequently: true });
+  window.seen = {};
+  const look = () => {
+    const image = node.imgs?.[0], step = heard.progress.at(-1);
+    if (image?.complete && image.naturalWidth && step) {
+      paper.drawImage(image, 0, 0, 32, 32);
+      const digest = paper.getImageData(0, 0, 32, 32).data.join();
+      const pictures = seen[step] ??= [];
+      if (pictures.at(-1) !== digest) pictures.push(digest);
+    }
+    if (!heard.end) requestAnimationFrame(look);
+  };
+  look();
+}"""
+TEXT = "kind => app.graph.nodes.find(n => n.type === kind).widgets.find(w => w.name === '$$node-text-preview')?.value"
 SET = f"([name, value]) => {{ {SAMPLER}.widgets.find(widget => widget.name === name).value = value; }}"
+# Steps that take seconds, of a clip of nine latent frames.
+SLOW = """() => {
+  const set = (kind, values) => {
+    for (const widget of app.graph.nodes.find(node => node.type === kind).widgets)
+      if (widget.name in values) widget.value = values[widget.name];
+  };
+  set("SoraPatchGrid", { size: "custom", width: 160, height: 96, unit: "frames", length: 33, fps: 24 });
+  set("SoraSampler", { steps: 4, window: 9 });
+}"""
+# The host's KSampler in the place of Sora Sampler.
+REPLACE = """() => {
+  const ours = app.graph.nodes.find(node => node.type === "SoraSampler"), node = LiteGraph.createNode("KSampler");
+  app.graph.add(node);
+  node.pos = [...ours.pos];
+  for (const { name, link } of ours.inputs)
+    if (link != null) {
+      const from = app.graph.links.get(link);
+      app.graph.getNodeById(from.origin_id).connect(from.origin_slot, node, name === "latent" ? "latent_image" : name);
+    }
+  for (const link of [...ours.outputs[0].links]) {
+    const to = app.graph.links.get(link);
+    node.connect(0, app.graph.getNodeById(to.target_id), to.target_slot);
+  }
+  app.graph.remove(ours);
+  for (const widget of node.widgets) if (widget.name === "steps") widget.value = 4;
+}"""
 VIDEO = "document.querySelector('video')"
 
 
@@ -24,7 +71,8 @@ def test_a_template_runs_through_the_page(page, open_template, shot):
 
     page.wait_for_function(f"() => {SAMPLER}.imgs?.[0]?.naturalWidth > 0")
     width, height = page.evaluate(f"() => [{SAMPLER}.imgs[0].naturalWidth, {SAMPLER}.imgs[0].naturalHeight]")
-    assert np.isclose(width / height, 5, rtol=0.01)  # the five latent frames of the clip side by side
+    assert width == height  # a frame of the clip
+    page.wait_for_function(f"() => / left$/.test(({TEXT})('SoraSampler'))")
     shot("running")
 
     page.wait_for_function("() => heard.end")
@@ -32,11 +80,33 @@ def test_a_template_runs_through_the_page(page, open_template, shot):
     assert heard["end"] == "execution_success"
     assert [step for step in heard["progress"] if step <= 12][:12] == list(range(1, 13))
     assert heard["previews"] >= 12
+    assert re.fullmatch(r"12 steps in \d+:\d\d", page.evaluate(TEXT, "SoraSampler"))
     page.wait_for_function(f"() => {VIDEO}?.readyState >= 2")
     width, height, seconds = page.evaluate(f"() => [{VIDEO}.videoWidth, {VIDEO}.videoHeight, {VIDEO}.duration]")
     assert (width, height) == (64, 64) and np.isclose(seconds, 17 / 8, atol=0.01)
     page.wait_for_timeout(500)
     shot("finished")
+
+
+@pytest.mark.parametrize("kind", ["SoraSampler", "KSampler"])
+def test_the_preview_plays_while_a_step_is_computed(page, open_template, shot, kind):
+    """Sora Sampler's and the host's own: the page shows more than one frame of the clip in the course of a step."""
+    open_template("text_to_video")
+    page.evaluate(LISTEN)
+    page.evaluate(SLOW)
+    if kind == "KSampler":
+        page.evaluate(REPLACE)
+    page.evaluate(WATCH, kind)
+    page.get_by_test_id("queue-button").click()
+    for moment in "ab":
+        page.wait_for_function("() => heard.progress.length > 1")
+        page.wait_for_timeout(700)
+        shot(f"playing-{kind}-{moment}")
+    page.wait_for_function("() => heard.end")
+    assert page.evaluate("() => heard.end") == "execution_success"
+    seen = page.evaluate("() => Object.fromEntries(Object.entries(seen).map(([step, list]) => [step, list.length]))")
+    assert max(seen.values()) >= 3, seen
+    assert re.fullmatch(r"4 steps in \d+:\d\d", page.evaluate(TEXT, kind))
 
 
 def test_an_interrupt_acts_within_a_step(page, server, open_template):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import pyarrow.parquet
 import pytest
 
 from sora_core.batch import run, table, workflow
-from sora_core.batch.client import Client, HostGone
+from sora_core.batch.client import Client, HostGone, read_binary
 from sora_core.batch.host import free_port
 from sora_core.batch.store import DONE, Record, Store
 from sora_core.cli import main
@@ -458,3 +459,16 @@ def test_a_missing_package_is_named(files, tmp_path):
     asked = ["batch", files[0], "--table", files[1], "--out", str(tmp_path / "out")]
     done = subprocess.run([sys.executable, "-c", probe, *asked], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and "pip install 'sora-canvas[batch]'" in done.stderr
+
+
+def test_binary_messages_are_told_apart():
+    header = b'{"image_type": "image/jpeg"}'
+    for message, wanted in (
+        (struct.pack(">II", 1, 2) + b"PNG", ("preview", {"image": b"PNG"})),
+        (struct.pack(">II", 4, len(header)) + header + b"JPG", ("preview", {"image": b"JPG"})),
+        (
+            struct.pack(">II", 3, 3) + b"5:1" + b"0:12 left",
+            ("progress_text", {"node": "5:1", "text": "0:12 left"}),
+        ),
+    ):
+        assert read_binary(message) == wanted

@@ -1,5 +1,8 @@
 """SoraSampler gives the engine's result, the host's own samplers work and mean the same by a noise mask."""
 
+import re
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -121,25 +124,59 @@ def test_sampler_custom_advanced_is_ksampler(server, latents):
     assert torch.equal(latents(result, plain), latents(result, advanced))
 
 
-def test_the_preview_is_a_film_strip_that_changes_and_progress_counts_every_step(server):
-    g = Clip(TINY)
-    g.keep(g.sample(steps=4, seed=77))
-    result = server.run(g.api)
-    strips = [to_array(image) for image in result.previews]
-    assert len(strips) == 4
-    height, width, _ = strips[0].shape
-    assert abs(width / height - 3 * 64 / 48) < 0.1  # the three latent frames side by side
-    assert np.abs(strips[0].astype(int) - strips[-1]).mean() > 5
-    steps = [data["value"] for kind, data in result.events if kind == "progress"]
-    assert steps == [1, 2, 3, 4]
+def test_progress_counts_every_step_and_tells_the_time_left(server):
+    for ours in (True, False):
+        g = Clip(TINY)
+        node = (g.sample if ours else g.ksample)(steps=4, seed=77)
+        g.keep(node)
+        events = server.run(g.api).events
+        assert [data["value"] for kind, data in events if kind == "progress"] == [1, 2, 3, 4]
+        said = [data for kind, data in events if kind == "progress_text"]
+        assert {one["node"] for one in said} == {node[0]}
+        texts = [one["text"] for one in said]
+        assert all(re.fullmatch(rf"step {n} of 4, \d+:\d\d left", text) for n, text in zip((2, 3), texts, strict=False))
+        assert re.fullmatch(r"4 steps in \d+:\d\d", texts[-1]) and len(texts) == 3
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["SoraSampler", "KSampler"])
+def test_the_clip_plays_between_the_steps(server, ours):
+    """At the clip's pace: 15 latent frames in a second at 60 fps, whatever a step takes."""
+    g = Clip(TINY, width=160, height=96, frames=33, fps=60.0)
+    if ours:
+        node = g.sample(steps=3, seed=77, window=9)
+    else:
+        timed = g("LTXVConditioning", positive=g.positive, negative=g.negative, frame_rate=60.0)
+        node = g.ksample(steps=3, seed=77, positive=timed[0], negative=timed[1])
+    g.keep(node)
+    heard = []
+    server.run(g.api, on_event=lambda kind, data: heard.append((time.monotonic(), kind, data)))
+    steps = [i for i, (_, kind, data) in enumerate(heard) if kind == "progress" and data["node"] == node[0]]
+    assert len(steps) == 3
+    between = [(at, to_array(data["image"])) for at, kind, data in heard[steps[0] : steps[-1]] if kind == "preview"]
+    height, width, _ = between[0][1].shape
+    assert abs(width / height - 160 / 96) < 0.05  # a frame at a time
+    times = [at for at, _ in between]
+    assert len(times) >= 9, "a step has to take longer than a few frames"
+    assert 1 / 20 < np.median(np.diff(times)) < 1 / 10
+    different = {image.tobytes() for _, image in between}
+    assert len(different) >= 8  # of the nine latent frames, each after a step or two
+
+
+def test_an_image_has_one_preview_a_step(server):
+    g = Clip(TINY, frames=1)
+    g.keep(g.sample(steps=3))
+    pictures = [to_array(image) for image in server.run(g.api).previews]
+    assert len(pictures) == 3 and np.abs(pictures[0].astype(int) - pictures[-1]).mean() > 5
 
 
 def test_interrupt_stops_within_a_step_and_the_host_goes_on(server, latents):
     g = Clip(TINY)
     node = g.keep(g.sample(steps=1000, seed=5))
-    seen = []
+    seen, said = [], []
 
     def stop(kind, data):
+        if kind == "progress_text":
+            said.append(data["text"])
         if kind == "progress":
             seen.append(data["value"])
             if len(seen) == 1:
@@ -148,6 +185,7 @@ def test_interrupt_stops_within_a_step_and_the_host_goes_on(server, latents):
     with pytest.raises(WorkflowError, match="interrupted"):
         server.run(g.api, on_event=stop)
     assert len(seen) < 500
+    assert said[-1].startswith("stopped at step ")
     g = Clip(TINY)
     node = g.keep(g.sample(steps=1))
     assert torch.isfinite(latents(server.run(g.api), node)).all()
