@@ -1,9 +1,9 @@
 """What is seen while a sampler works: progress, the time left, and a preview in which the whole clip plays.
 
-The host's previewer shows one frame of a clip, its page draws an animated picture as a still, and a picture that is sent
-with every step would begin anew with every step. So the frames of the latest step are sent one after the other, at the
-clip's own pace, as the host's ordinary preview messages: the clip plays on while a step is computed, in every front end
-and for every client.
+The host shows one frame of a clip, its page draws an animated picture as a still, and a picture that is sent with every
+step would begin anew with every step. So the frames of the latest step are sent one after the other, at the clip's own
+pace, as the host's ordinary preview messages: the clip plays on while a step is computed, in every front end and for
+every client.
 """
 
 from __future__ import annotations
