@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -38,14 +39,26 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     )
 
 
-def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+def modulate(x: Tensor, shift: Tensor, gain: Tensor) -> Tensor:
     """Normalise to a root mean square of 1 over the last axis, then scale and shift as the noise level says (adaLN).
 
     On a CPU `F.rms_norm` would square into a tensor of the size of x; the vector norm needs none.
     """
     exact = x.float()
     power = torch.linalg.vector_norm(exact, dim=-1, keepdim=True).square() / x.shape[-1]
-    return torch.addcmul(shift, (exact * torch.rsqrt(power + 1e-6)).to(x.dtype), 1 + scale)
+    return torch.addcmul(shift, (exact * torch.rsqrt(power + 1e-6)).to(x.dtype), gain)
+
+
+def row_of(rows: Tensor, index: Tensor | None) -> Tensor:
+    """Of rows (G, U, width) that of every token (G, n, width), by its number (n,); no numbers: they are in place."""
+    return rows if index is None else rows.index_select(1, index)
+
+
+def gelu(x: Tensor) -> Tensor:
+    """GELU by its tanh formula; in place where nothing is learnt, for nothing else in a block is as wide."""
+    if torch.is_grad_enabled():
+        return F.gelu(x, approximate="tanh")
+    return torch.ops.aten.gelu_(x, approximate="tanh")
 
 
 class LocalMix(nn.Module):

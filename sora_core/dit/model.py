@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..layers import RMSNorm
 from .config import DiTConfig
-from .layers import LocalMix, modulate, rope_table, rotate, sinusoids
+from .layers import LocalMix, gelu, modulate, rope_table, rotate, row_of, sinusoids
 
 
 def sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -65,6 +65,10 @@ class _Layout:
     def rows(self) -> slice:
         return slice(self.start, self.start + self.clips * self.tokens)
 
+    def split(self, x: Tensor) -> Tensor:
+        """The clips (b, n, ...) of this segment out of the flat sequence (N, ...)."""
+        return x[self.rows].unflatten(0, (self.clips, -1))
+
 
 def precondition(level: Tensor, std: Tensor | float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
     """(scale_in, skip, out): with scale_in x as input and F as output, of unit variance both at every level,
@@ -91,16 +95,15 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, layouts: list[_Layout]) -> Tensor:
         """x (N, width); every clip attends to itself alone."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
-        q, k = self.q_norm(q), self.k_norm(k)
-        parts = []
-        for layout in layouts:
-            cos, sin = layout.rope
-            b, rows = layout.clips, layout.rows
-            qs, ks, vs = (rearrange(part[rows], "(b n) h d -> b n h d", b=b) for part in (q, k, v))
-            qs, ks = rotate(qs, cos, sin), rotate(ks, cos, sin)
-            vs = vs.transpose(1, 2).contiguous()  # read many times: pays for the copy from between q and k
-            y = self.attention(qs.transpose(1, 2), ks.transpose(1, 2), vs)
-            parts.append(rearrange(y, "b h n d -> (b n) (h d)"))
+        # Copied, for they are read many times: that pays. From here on nothing is held longer than it is needed.
+        values = [layout.split(v).transpose(1, 2).contiguous() for layout in layouts]
+        q, k, v = self.q_norm(q), self.k_norm(k), None
+        queries = [rotate(layout.split(q), *layout.rope).transpose(1, 2) for layout in layouts]
+        keys = [rotate(layout.split(k), *layout.rope).transpose(1, 2) for layout in layouts]
+        q = k = None
+        parts = [self.attention(*heads) for heads in zip(queries, keys, values, strict=True)]
+        queries = keys = values = None
+        parts = [rearrange(y, "b h n d -> (b n) (h d)") for y in parts]
         return self.out(parts[0] if len(parts) == 1 else torch.cat(parts))
 
 
@@ -161,23 +164,23 @@ class Block(nn.Module):
     ) -> Tensor:
         """x (G, n, width): the tokens in groups. modulation (6, G, n or 1, width): a row per token, or per group;
         with an index (n,), (6, 1, U, width): row `index[i]` is token i's."""
-        rows = modulation + self.offset.to(modulation)[:, None, None]
-        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = range(6)
+        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = self.offset.to(modulation)
 
-        def row(which: int) -> Tensor:
-            return rows[which] if index is None else rows[which].index_select(1, index)
+        def row(which: int, offset: Tensor) -> Tensor:
+            return row_of(modulation[which] + offset, index)
 
         size = x.shape
-        y = modulate(x, row(shift), row(scale)).flatten(0, 1)
+        y = modulate(x, row(0, shift), row(1, 1 + scale)).flatten(0, 1)
         if self.mix is not None:
             parts = [
                 self.mix(y[item.rows].view(item.clips, *item.grid, -1), item.gaps).flatten(0, 3) for item in layouts
             ]
             y = parts[0] if len(parts) == 1 else torch.cat(parts)
-        x = torch.addcmul(x, row(gate), self.attention(y, layouts).view(size))
+        y = self.attention(y, layouts).view(size)
+        x = torch.addcmul(x, row(2, gate), y)
         x = x + self.cross(self.norm_text(x).flatten(0, 1), text, layouts).view(size)
-        y = self.down(F.gelu(self.up(modulate(x, row(shift_mlp), row(scale_mlp))), approximate="tanh"))
-        return torch.addcmul(x, row(gate_mlp), y)
+        y = self.down(gelu(self.up(modulate(x, row(3, shift_mlp), row(4, 1 + scale_mlp)))))
+        return torch.addcmul(x, row(5, gate_mlp), y)
 
 
 # ------------------------------------------------------------------ the model
@@ -245,7 +248,7 @@ class DiT(nn.Module):
             grid = tuple(n // q for n, q in zip(size, p, strict=True))
             level = segment.level.float()
             distinct, row, place = _distinct(level, grid, p, segment.told)
-            conditions.append(self._condition(distinct, segment.text[row, 0].to(dtype)))
+            conditions.append(self._condition(distinct, row, segment.text[:, 0].to(dtype)))
             index.append(rows + place)
             times, gaps = torch.arange(grid[0], device=segment.x.device), []
             if segment.times is not None:
@@ -275,29 +278,32 @@ class DiT(nn.Module):
         std = self.config.channel_std
         return torch.tensor(std, device=like.device, dtype=like.dtype).view(-1, 1, 1, 1) if std else 1.0
 
-    def _condition(self, level: Tensor, summary: Tensor) -> Tensor:
-        """(U,) levels and (U, D) summaries of the text to conditions (U, width)."""
+    def _condition(self, level: Tensor, row: Tensor, summary: Tensor) -> Tensor:
+        """(U,) levels, and of each the row in the summaries of texts (P, D), to conditions (U, width)."""
         wave = sinusoids(level, 256).to(summary)
-        return self.time_out(F.silu(self.time_in(wave))) + self.summary(summary)
+        return self.time_out(F.silu(self.time_in(wave))) + self.summary(summary)[row]
 
     def _run(self, x: Tensor, condition: Tensor, index: Tensor, text: Tensor, layouts: list[_Layout]) -> Tensor:
         """(N, patch features) and what they are told to (N, patch features); row `index` of (U, width) is a token's."""
         modulation = self.modulation(F.silu(condition)).unflatten(-1, (6, -1)).transpose(0, 1)
-        ends = condition + self.offset_out.to(condition)[:, None]
+        in_blocks = index
         if len(layouts) == 1 and layouts[0].runs is None and len(condition) == layouts[0].clips:
             # one level and one text a clip: its tokens share a row
-            x, modulation, ends = x.unflatten(0, (layouts[0].clips, -1)), modulation[:, :, None], ends[:, :, None]
-            index = None
+            x, in_blocks, index = x.unflatten(0, (layouts[0].clips, -1)), None, None
+            modulation, condition = modulation[:, :, None], condition[:, None]
         else:
-            x, ends = x[None], ends.index_select(1, index)[:, None]
-            if torch.is_grad_enabled():  # gathered at once: one scatter backward, and shapes for compiled blocks that
-                modulation, index = modulation.index_select(1, index), None  # do not depend on the number of levels
-            modulation = modulation[:, None]
+            x, modulation, condition = x[None], modulation[:, None], condition[None]
+            if torch.is_grad_enabled() or 2 * condition.shape[1] > x.shape[1]:
+                # Gathered for all blocks at once where many levels differ, and where gradients are needed: one scatter
+                # backward, and shapes for compiled blocks that do not depend on the number of levels.
+                modulation, in_blocks = modulation.index_select(2, index), None
         x = self.patch_in(x)
-        modulation = modulation.to(x.dtype).contiguous()
+        modulation = modulation.to(x.dtype)
         for block in self.blocks:
-            x = block(x, modulation, index, text, layouts)
-        return self.patch_out(modulate(x, *ends.to(x))).flatten(0, 1)
+            x = block(x, modulation, in_blocks, text, layouts)
+        shift, scale = self.offset_out.to(condition)
+        ends = (row_of(condition + offset, index).to(x) for offset in (shift, 1 + scale))
+        return self.patch_out(modulate(x, *ends)).flatten(0, 1)
 
     def _patchify(self, x: Tensor) -> Tensor:
         p, q, r = self.config.patch
