@@ -9,8 +9,9 @@
   grid. Bar: at most one clip (float32 pixels) above it. At 256x256 by default, so that a clip is more than noise.
 
 Every job runs in a process of its own, on one thread, and is measured by the peak of its resident memory (getrusage,
-ru_maxrss), which differs by some MiB from run to run: the median of the repeats counts. The number of steps of the
-solver (--steps) does not change the peak; one suffices.
+ru_maxrss). What loading the program and the weights takes differs by up to 6 MiB from run to run, so an operation's
+peak is counted from there on; the median of the repeats counts. The number of steps of the solver (--steps) does not
+change the peak; one suffices.
 """
 
 from __future__ import annotations
@@ -65,8 +66,13 @@ def _operations(pipeline, width: int, height: int) -> dict:
     }
 
 
-def measure(job: str, checkpoint: str, size: tuple[int, int], steps: int) -> int:
-    """Peak resident memory in bytes of this process after one job."""
+def _peak() -> int:
+    """Of the resident memory of this process up to now, bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def measure(job: str, checkpoint: str, size: tuple[int, int], steps: int) -> tuple[int, int]:
+    """Peak resident memory in bytes of this process after one job, and how much of it came after loading."""
     import torch
 
     from sora_core import canvas as canvases
@@ -74,6 +80,7 @@ def measure(job: str, checkpoint: str, size: tuple[int, int], steps: int) -> int
 
     torch.set_num_threads(1)
     pipeline = Pipeline.load(checkpoint, "cpu")
+    loaded = _peak()
     width, height = size
     if job != "load":
         if job in LONG:
@@ -86,7 +93,7 @@ def measure(job: str, checkpoint: str, size: tuple[int, int], steps: int) -> int
         frames = sum(chunk.shape[2] for chunk in pipeline.frames(latents, grid))
         if frames != grid.frames:
             raise SystemExit(f"{job}: {frames} frames instead of {grid.frames}")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return _peak(), _peak() - loaded
 
 
 def main() -> None:
@@ -99,17 +106,17 @@ def main() -> None:
     asked.add_argument("--job", help=argparse.SUPPRESS)
     asked = asked.parse_args()
     if asked.job:
-        print(measure(asked.job, asked.checkpoint, tuple(map(int, asked.size.split("x"))), asked.steps))
+        print(*measure(asked.job, asked.checkpoint, tuple(map(int, asked.size.split("x"))), asked.steps))
         return
 
-    def peak(job: str, size: str) -> int:
+    def peak(job: str, size: str, after_loading: bool = False) -> int:
         command = [sys.executable, __file__, "--job", job, "--checkpoint", asked.checkpoint, "--size", size]
         seen = []
         for _ in range(asked.repeats):
             done = subprocess.run([*command, "--steps", str(asked.steps)], capture_output=True, text=True)
             if done.returncode:
                 raise SystemExit(done.stderr)
-            seen.append(int(done.stdout))
+            seen.append(int(done.stdout.split()[after_loading]))
         bytes_ = int(statistics.median(seen))
         print(f"{job:16} {size:8} {bytes_ / 2**20:8.1f} MiB", flush=True)
         return bytes_
@@ -126,9 +133,10 @@ def main() -> None:
         size = asked.size or "256x256"
         width, height = map(int, size.split("x"))
         clip = FRAMES * width * height * 3 * 4
-        plain = peak("text to video", size)
+        plain = peak("text to video", size, after_loading=True)
         for job in OPERATIONS[1:]:
-            results[f"{job}, clips above text to video"] = (peak(job, size) - plain) / clip
+            above = peak(job, size, after_loading=True) - plain
+            results[f"{job}, clips above text to video"] = above / clip
     for name, value in results.items():
         print(f"{name:50} {value:6.2f}")
     print(json.dumps(results))
