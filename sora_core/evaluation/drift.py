@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from .. import canvas as canvases
+from ..change import look
 from ..grid import Grid
 from ..windows import plan
 from ..worlds.score import Reading, score
-from ..worlds.scorer.colour import to_lab
 from .measures import Figure, Result, mean, share
 from .prompts import Case
 from .setting import Setting, held_out
@@ -142,14 +142,12 @@ def watch(chunks: Iterable[Tensor], grid: Grid, borders: list[int]) -> list[Watc
 
 def _compared(pieces: list[Tensor], borders: Tensor, others: Tensor) -> Watched:
     """Pieces (3, T, H, W) of one video, the start first; the steps into latent frames at borders, and into others."""
-    labs = [torch.from_numpy(to_lab((piece.permute(1, 2, 3, 0).numpy() + 1) / 2)) for piece in pieces]
-    colours = [lab.mean((0, 1, 2)) for lab in labs]
-    contrasts = [float(lab[..., 0].std()) for lab in labs]
+    first, *later = (look(piece.unbind(1)) for piece in pieces)
     things = [_things(score(piece)) for piece in pieces]
     median = float(others.median()) if len(others) else 0.0
     return Watched(
-        [float((colour - colours[0]).norm()) for colour in colours[1:]],
-        [100 * abs(contrast / max(contrasts[0], 1e-6) - 1) for contrast in contrasts[1:]],
+        [one.away(first) for one in later],
+        [100 * abs(one.contrast / max(first.contrast, 1e-6) - 1) for one in later],
         [None if not things[0] else now == things[0] for now in things[1:]],
         float(borders.mean()) / median if len(borders) and median > 0 else None,
         torch.stack([piece[:, 0] for piece in pieces], dim=1),

@@ -17,6 +17,7 @@ from torch import Tensor
 from .. import canvas as canvases
 from .. import join
 from ..canvas import Canvas
+from ..change import against_median, steps_of
 from ..grid import Grid
 from ..quality import psnr
 from ..worlds.caption import caption
@@ -28,7 +29,6 @@ from .prompts import Case, cases
 from .setting import Setting, truth
 from .sheets import Row, sheet
 
-QUIET = 1 / 255  # half a grey level in [-1, 1]: added to both sides of a ratio of steps, which may be of stillness
 STYLE_STRENGTH, EDIT_STRENGTH, REFINE_STRENGTH = 0.85, 0.8, 0.6
 NEAR = 0.15  # of the frame: how far a thing may lie from where it was and still be in its place
 
@@ -336,10 +336,7 @@ def _new_frames(
 def _against_median(clip: Tensor, at: Sequence[int], closed: bool = False) -> float:
     """The largest of the steps `at`, mean absolute differences of a frame (3, T, H, W) to the next, over the median
     step; `closed` counts the one from the last frame to the first as the last."""
-    clip = clip.clamp(-1, 1)
-    following = torch.roll(clip, -1, dims=1) if closed else clip[:, 1:]
-    steps = (following - clip[:, : following.shape[1]]).abs().mean(dim=(0, 2, 3))
-    return float((steps[list(at)].max() + QUIET) / (steps.median() + QUIET))
+    return against_median(steps_of(clip, closed), at)
 
 
 def _both(seen: Verdict, *names: str) -> bool:
