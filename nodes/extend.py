@@ -62,7 +62,11 @@ class SoraExtendVideo(io.ComfyNode):
     def execute(cls, latent, direction, length, unit, model=None) -> io.NodeOutput:
         latent = no_open_loop(latent)
         canvas = host.held(latent, model)
-        longer = extended(canvas, direction, frames_of(length, unit, canvas.grid.fps))
+        count = frames_of(length, unit, canvas.grid.fps)
+        if direction != "backward":
+            canvas = host.with_open_end(latent, canvas)
+            latent = latent | {"sora_stills": 0}
+        longer = extended(canvas, direction, count)
         return io.NodeOutput(latent | host.canvas_to_latent(longer), longer.grid.frames)
 
 
@@ -113,10 +117,12 @@ class SoraLoopVideo(io.ComfyNode):
             return io.NodeOutput(latent | host.canvas_to_latent(canvas), canvas.grid.frames)
         if is_empty:
             raise UserError("There is no video to close: sample it first, or use the mode cyclic for an empty canvas.")
-        gap = gap_for(canvas, frames_of(length, unit, canvas.grid.fps), min(context, canvas.latent.shape[2]))
+        count = frames_of(length, unit, canvas.grid.fps) - host.stills_of(latent, canvas)
+        canvas = host.with_open_end(latent, canvas)
+        gap = gap_for(canvas, count, min(context, canvas.latent.shape[2]))
         lap = canvases.lap(canvas, gap, context)
-        closed = canvases.loop(canvas, gap, context)
-        return io.NodeOutput(latent | host.canvas_to_latent(closed) | {"sora_lap": lap}, lap)
+        closed = host.canvas_to_latent(canvases.loop(canvas, gap, context))
+        return io.NodeOutput(latent | closed | {"sora_lap": lap, "sora_stills": 0}, lap)
 
 
 class SoraConnectVideos(io.ComfyNode):
@@ -149,13 +155,17 @@ class SoraConnectVideos(io.ComfyNode):
 
     @classmethod
     def execute(cls, latent_a, latent_b, mode, length, unit, strength, model=None) -> io.NodeOutput:
-        latent = no_open_loop(latent_a)
-        a, b = host.held(latent, model), host.held(no_open_loop(latent_b), model)
+        latent, latent_b = no_open_loop(latent_a), no_open_loop(latent_b)
+        a, b = host.held(latent, model), host.held(latent_b, model)
         if mode == "morph":
             joined = canvases.morph(a, b, strength)
+            joined = replace(joined, grid=replace(joined.grid, frames=min(a.grid.frames, b.grid.frames)))
         else:
-            joined = bridged(a, b, frames_of(length, unit, a.grid.fps))
-        return io.NodeOutput(latent | host.canvas_to_latent(joined), joined.grid.frames)
+            count = frames_of(length, unit, a.grid.fps) - host.stills_of(latent, a)
+            joined = bridged(host.with_open_end(latent, a), b, count)
+        cut = joined.grid.geometry.frames(joined.latent.shape[2]) - joined.grid.frames
+        stills = {"sora_stills": cut if host.stills_of(latent_b, b) else 0}
+        return io.NodeOutput(latent | host.canvas_to_latent(joined) | stills, joined.grid.frames)
 
 
 def no_open_loop(latent: dict) -> dict:
@@ -184,10 +194,10 @@ def extended(canvas: Canvas, direction: str, count: int) -> Canvas:
     if direction != "backward":
         length = canvas.latent.shape[2]
         forward = replace(grid, frames=grid.frames + count, cyclic=False).latent_shape[1] - length
-        if forward == 0:
+        if forward == 0 and not (canvas.level[:, :, -1] == 1).all():
             least = grid.geometry.frames(length) - grid.frames + 1
             raise UserError(f"The last latent frame holds {least - 1} frames more already: ask for {least} or more.")
-    longer = canvases.extend(canvas, forward, backward)
+    longer = canvases.extend(canvas, forward, backward) if forward or backward else canvas
     frames = grid.frames + count * (1 + (direction == "both"))
     return replace(longer, grid=replace(longer.grid, frames=frames))
 

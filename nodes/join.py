@@ -1,15 +1,17 @@
 """Join: films in a row, frame by frame, with their sound."""
 
-from itertools import islice
+from collections.abc import Iterator
 
 from comfy_api.latest import InputImpl, io
+from torch import Tensor
 
 from ..sora_core.audio import Sound
 from ..sora_core.errors import UserError
+from ..sora_core.join import restored
 from ..sora_core.video import VideoWriter
 from . import host
 from .host import saving
-from .host.videos import film_of
+from .host.videos import Film, film_of
 
 
 class SoraJoinVideos(io.ComfyNode):
@@ -72,8 +74,23 @@ class SoraJoinVideos(io.ComfyNode):
         size, bar = (films[0].width, films[0].height), saving.ProgressBar(at)
         path = saving.target("sora/joined", ".mp4", "temp", *size).path
         with VideoWriter(path, *size, fps, saving.workflow_of(cls), sounds) as writer:
-            for film, start, count in shown:
-                for frame in islice(film.frames(), start, start + count):
-                    writer.write(frame)
-                    bar.update(1)
+            for frame in joined(films, counts, shared, keep):
+                writer.write(frame)
+                bar.update(1)
         return io.NodeOutput(InputImpl.VideoFromFile(str(path)))
+
+
+def joined(films: list[Film], counts: list[int], shared: int, keep: str) -> Iterator[Tensor]:
+    """Frames (3, H, W) of both films, the `shared` ones from the film that is kept. Where the other shows these as a
+    codec left them, its own frames beside them get back what it lost (`join.restored`)."""
+    whole, other = films if keep == "first" else films[::-1]
+    others = (frame[None, :, None] for frame in other.frames())
+    if keep == "second":
+        after = next(whole.frames())[None] if shared else None
+        yield from (chunk[0, :, 0] for chunk in restored(others, 0, counts[0] - shared, after=after))
+    frame = None
+    for frame in whole.frames():
+        yield frame
+    if keep == "first":
+        before = frame[None] if shared else None
+        yield from (chunk[0, :, 0] for chunk in restored(others, shared, counts[1] - shared, before=before))

@@ -66,7 +66,7 @@ class SoraPlaceFrames(io.ComfyNode):
         canvas = host.held(latent, model)
         start = frame_of(frame, canvas)
         if clip is not None:
-            placed = place_clip(canvas, host.held(clip, model), start, strength)
+            placed = place_clip(canvas, host.held(clip, model), clip, start, strength)
         elif len(images) > 1:
             grid = canvas.grid
             video = to_size(images, grid.width, grid.height).movedim(-1, 0)[None] * 2 - 1
@@ -86,11 +86,14 @@ def frame_of(frame: int, canvas: Canvas) -> int:
     return frame % count
 
 
-def place_clip(canvas: Canvas, clip: Canvas, frame: int, strength: float) -> Canvas:
+def place_clip(canvas: Canvas, clip: Canvas, latent: dict, frame: int, strength: float) -> Canvas:
     """A clip's latent from the cell on whose last frame is nearest to `frame`. What comes to lie behind something has
-    its first latent frame invented anew (see `sora_core.canvas`); what reaches beyond the canvas is left out."""
+    its first latent frame invented anew (see `sora_core.canvas`), and what is followed by something an end that was
+    filled up (`host.with_open_end`); what reaches beyond the canvas is left out."""
     stride, length = canvas.grid.geometry.t_stride, canvas.latent.shape[2]
     cell = min(round(frame / stride), length - 1)
+    if cell + clip.latent.shape[2] < length:
+        clip = host.with_open_end(latent, clip)
     known = clip.latent[:, :, : length - cell]
     level = torch.full_like(clip.level[:, :, : length - cell], strength).maximum(clip.level[:, :, : length - cell])
     if cell and known.shape[2] > 1:

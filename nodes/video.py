@@ -1,14 +1,12 @@
 """Video files in and out as streams: a film goes frame by frame, so its length costs no memory."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from fractions import Fraction
-from pathlib import Path
 
-import torch
 import torch.nn.functional as F
-from comfy_api.latest import Input, InputImpl, Types, io, ui
+from comfy_api.latest import Input, InputImpl, io, ui
 from torch import Tensor
 
 from ..sora_core.audio import Sound, Waveform
@@ -24,12 +22,11 @@ from ..sora_core.video import (
     frames_at_rate,
     probe,
     rate_ratio,
-    read_image,
 )
 from ..sora_core.video.formats import AUTO, PIXELS
 from . import host
 from .host import saving
-from .host.videos import film_of
+from .host.videos import FramesVideo, film_of
 from .latents import keep
 
 MOST_FRAMES = 7200  # a minute at the highest frame rate
@@ -122,10 +119,10 @@ class SoraEncodeVideo(io.ComfyNode):
         width, height = size_for(film, width, height)
         expected = max(1, frames_at_rate(frames_in(film), ratio) - start_frame)
         wanted = Grid(min(expected, frames or expected), height, width, fps, geometry)  # refuses before the long work
-        bar, taken = saving.ProgressBar(wanted.frames), 0
+        bar, taken, stills = saving.ProgressBar(wanted.frames), 0, 0
 
         def stream() -> Iterator[Tensor]:
-            nonlocal taken
+            nonlocal taken, stills
             last = None
             for number, frame in enumerate(at_rate(film.frames(), ratio)):
                 if number < start_frame:
@@ -138,12 +135,12 @@ class SoraEncodeVideo(io.ComfyNode):
                     break
             if last is not None:  # latent frames come in whole patches too
                 held = replace(wanted, frames=taken)
-                for _ in range(geometry.frames(held.latent_shape[1]) - taken):
-                    yield last
+                stills = geometry.frames(held.latent_shape[1]) - taken
+                yield from itertools.repeat(last, stills)
 
         samples = host.encode_stream(vae, stream())
         made = replace(wanted, frames=taken)
-        latent = {"samples": samples, "sora_grid": host.grid_to_latent(made)}
+        latent = {"samples": samples, "sora_grid": host.grid_to_latent(made), "sora_stills": stills}
         return io.NodeOutput(latent, float(fps), taken, width, height)
 
 
@@ -265,7 +262,7 @@ def frames_in(film) -> int:
     Args:
         film: see `host.film_of`.
     """
-    if isinstance(film.source, Tensor):
+    if isinstance(film.source, Tensor | list):
         return len(film.source)
     info = probe(film.source)
     rest = info.frames - round(film.start * info.fps)
@@ -322,23 +319,3 @@ def sounds_of(audio: dict | None, video: Input.Video | None, seconds: float, kin
     if sounds and kind.name in ("gif", "png sequence"):
         raise UserError(f"{kind.name} holds no sound: disconnect it, or choose an mp4, webm or mov.")
     return sounds
-
-
-class FramesVideo(Input.Video):
-    """A VIDEO of image files, read when another node asks for its frames."""
-
-    def __init__(self, paths: list[Path], fps: float):
-        self.paths, self.fps = paths, fps
-
-    def get_components(self) -> Types.VideoComponents:
-        images = torch.stack([(read_image(path).movedim(0, -1) + 1) / 2 for path in self.paths])
-        return Types.VideoComponents(images=images, frame_rate=Fraction(self.fps).limit_denominator(1001))
-
-    def save_to(self, path, *arguments, **named):
-        self._in_memory().save_to(path, *arguments, **named)
-
-    def as_trimmed(self, start_time=0.0, duration=0.0, strict_duration=False):
-        return self._in_memory().as_trimmed(start_time, duration, strict_duration)
-
-    def _in_memory(self) -> Input.Video:
-        return InputImpl.VideoFromComponents(self.get_components())

@@ -9,7 +9,18 @@ from ...sora_core.pipeline import Settings, from_card
 from .codec import HostVAE, rgb_of_latents
 from .conditioning import timeline_conditioning
 from .geometry import NetworkSize, geometry_of, size_of
-from .latents import canvas_of, canvas_to_latent, filled, geometry_for, grid_of, grid_to_latent, held, settled
+from .latents import (
+    canvas_of,
+    canvas_to_latent,
+    filled,
+    geometry_for,
+    grid_of,
+    grid_to_latent,
+    held,
+    settled,
+    stills_of,
+    with_open_end,
+)
 from .model import make_model
 from .sampling import fill
 from .schema import ADVANCED, schema
@@ -35,7 +46,9 @@ __all__ = [
     "schema",
     "settled",
     "size_of",
+    "stills_of",
     "timeline_conditioning",
+    "with_open_end",
 ]
 
 USUAL_TOKENS = 320  # of a clip of the bundled size: the host's samplers take one noise schedule for all sizes

@@ -78,6 +78,24 @@ def canvas_to_latent(canvas: Canvas) -> dict:
     }
 
 
+def stills_of(latent: dict, canvas: Canvas) -> int:
+    """How often the last frame of an encoded video was repeated to fill its last latent frames (`SoraEncodeVideo`)."""
+    stills = latent.get("sora_stills", 0)
+    beyond = canvas.grid.geometry.frames(canvas.latent.shape[2]) - canvas.grid.frames
+    return stills if stills == beyond else 0  # another node may have cut it since
+
+
+def with_open_end(latent: dict, canvas: Canvas) -> Canvas:
+    """The canvas of a LATENT, to be followed by something: latent frames at its end that hold stills (`stills_of`) are
+    invented anew, for kept they would be shown, and the video would stand still at the seam."""
+    stills, geometry = stills_of(latent, canvas), canvas.grid.geometry
+    if not stills:
+        return canvas
+    level = canvas.level.clone()
+    level[:, :, -(-(-stills // (geometry.t_stride * geometry.patch[0])) * geometry.patch[0]) :] = 1
+    return replace(canvas, level=level)
+
+
 def geometry_for(latent: dict, model=None) -> Geometry:
     """The geometry of the model that a LATENT is for: None where the LATENT says so itself.
 

@@ -8,6 +8,7 @@ from sora_core import canvas as canvases
 from sora_core.batch.client import WorkflowError
 from sora_core.grid import Grid
 from sora_core.timeline import Timeline
+from sora_core.video import VideoWriter
 from tests.host.conftest import TINY, to_array
 from tests.host.graph import Clip
 
@@ -161,6 +162,53 @@ def test_one_video_turns_into_another(server, engine, latents, held):
     assert torch.equal(joined[:, :, 0], a[:, :, 0]) and torch.equal(joined[:, :, -1], b[:, :, -1])
     same = engine.fill(canvases.morph(held(a), held(b), 0.8), "a red ball", **SETTINGS)
     assert (joined - same).abs().max() <= SAME
+
+
+@pytest.fixture
+def encoded(server, tmp_path, smooth_clip):
+    """(graph, frames) -> the LATENT of an encoded file of that length."""
+
+    def encode(g, frames):
+        path = tmp_path / f"{frames}.mp4"
+        with VideoWriter(path, 64, 48, 8.0) as writer:
+            writer.write(smooth_clip(frames, 48, 64))
+        settings = {"start_frame": 0, "frames": 0, "fps": 0.0, "width": 0, "height": 0, "fit": "cover"}
+        video = g("LoadVideo", file=server.upload(path))[0]
+        return g("SoraEncodeVideo", video=video, vae=g.vae, **settings)[0]
+
+    return encode
+
+
+def test_a_video_of_any_length_goes_on_without_standing_still(server, latents, encoded):
+    """Ten frames leave three stills in the last latent frame: it is invented anew where something follows, only there,
+    and the frames are as many as were asked for."""
+    g = Canvas()
+    odd, even = encoded(g, 10), encoded(g, 9)
+    made = {
+        "forward": (g.extend(odd, length=7), 17, [0, 0, 0, 1, 1]),
+        "less": (g.extend(odd, length=2), 12, [0, 0, 0, 1]),
+        "backward": (g.extend(odd, "backward", 4), 14, [1, 1, 0, 0, 0]),
+        "whole": (g.extend(even, length=4), 13, [0, 0, 0, 1]),
+        "again": (g.extend(g.sample(latent=g.extend(odd, length=6)[0]), length=5), 21, [0, 0, 0, 0, 0, 1]),
+        "bridge": (g.connect(odd, even, length=6), 25, [0, 0, 0, 1, 1, 0, 0]),
+        "before": (g.connect(even, odd, length=7), 26, [0, 0, 0, 1, 1, 0, 0, 0]),
+        "loop": (g.loop(odd, length=10, context=2), 20, [0, 0, 0, 1, 1, 1, 0]),
+    }
+    nodes = {name: g.keep(g("TinyLevels", latent=node[0])[0]) for name, (node, _, _) in made.items()}
+    counts = {name: g.number(node[1]) for name, (node, _, _) in made.items()}
+    result = server.run(g.api)
+    for name, (_, frames, levels) in made.items():
+        assert latents(result, nodes[name])[0, 0, :, 0, 0].tolist() == levels, name
+        assert shown(result, counts[name]) == frames, name
+
+
+def test_a_clip_of_any_length_is_placed_without_standing_still(server, latents, encoded):
+    g = Canvas(frames=17)
+    odd = encoded(g, 6)
+    nodes = [g.keep(g("TinyLevels", latent=g.place(g.latent, at, clip=odd)[0])[0]) for at in (0, 12)]
+    result = server.run(g.api)
+    levels = [latents(result, node)[0, 0, :, 0, 0].tolist() for node in nodes]
+    assert levels == [[0, 0, 1, 1, 1], [1, 1, 1, 1, 0]]
 
 
 # --------------------------------------------------------------------------------------------------- what is there

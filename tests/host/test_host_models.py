@@ -184,6 +184,23 @@ def test_every_operation_keeps_what_it_keeps_and_has_the_frames_it_says(server, 
 
 
 @each_model
+@pytest.mark.parametrize("sampler", ["sample", "ksample"])
+def test_with_a_timeline_every_moment_is_told_its_own_prompt(server, latents, case, sampler):
+    """In one step, what a moment becomes is what it becomes where its prompt is the only one."""
+    g = Film(case)
+    clip = g("TinyClip", width=case.text_width, mask=case.name == "ltx")[0]
+    half, end = case.frames / 16, case.frames / 8
+    text = f"0-{half}s: rain; {half}-{end}s: snow"
+    prompts = [g("SoraPromptTimeline", clip=clip, timeline=text, latent=g.latent)[0]]
+    prompts += [g("CLIPTextEncode", clip=clip, text=text)[0] for text in ("rain", "snow")]
+    nodes = [g.keep(getattr(g, sampler)(g.latent, positive=prompt, steps=1, cfg=1.0)) for prompt in prompts]
+    both, rain, snow = (latents(result, node) for result in [server.run(g.api)] for node in nodes)
+    assert (rain - snow).abs().mean() > 1e-3
+    torch.testing.assert_close(both[:, :, :2], rain[:, :, :2], rtol=0, atol=1e-5)
+    torch.testing.assert_close(both[:, :, 2:], snow[:, :, 2:], rtol=0, atol=1e-5)
+
+
+@each_model
 def test_a_canvas_can_be_looked_at(server, pictures, case):
     g = Film(case)
     image = g("SoraInspectCanvas", latent=g.canvas("mixed")[0], vae=g.vae)[0]

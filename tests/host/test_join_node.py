@@ -1,5 +1,7 @@
 """Sora Join Videos: no frame is doubled or lost, the originals stay, and every part keeps its sound."""
 
+from itertools import pairwise
+
 import av
 import numpy as np
 import pytest
@@ -102,6 +104,22 @@ def test_an_extended_video_gets_its_own_frames_back(server, video_in, tmp_path):
     saved = [item for item in server.run(g.api).files("mp4") if item["type"] == "output"]
     found = greys_of(server.save(saved[0], tmp_path / "joined.mp4"))
     assert len(found) == 15 and max(abs(a - b) for a, b in zip(found[:9], A[:9], strict=True)) <= 1
+
+
+@pytest.mark.parametrize("keep", ["first", "second"])
+def test_new_frames_get_back_what_the_codec_lost_of_their_neighbour(server, video_in, tmp_path, keep):
+    """The extended version is six greys darker than the original; beside it its new frames are not."""
+    original, made = [100] * 10, [94] * 30
+    g = Graph()
+    pair = [original, made] if keep == "first" else [made, original]
+    files = [g("LoadVideo", file=video_in(name, greys))[0] for name, greys in zip("ab", pair, strict=True)]
+    join(g, *files, -1, keep)
+    found = greys_of(server.save(server.run(g.api).files("mp4")[0], tmp_path / "joined.mp4"))
+    if keep == "second":
+        found.reverse()
+    assert len(found) == 30 and set(found[:10]) <= {99, 100, 101}
+    assert found[10] >= 98 and set(found[27:]) <= {93, 94, 95}
+    assert all(later <= sooner for sooner, later in pairwise(found[9:]))
 
 
 def test_frames_in_memory_are_joined_with_a_file(server, video_in, tmp_path, picture_in):

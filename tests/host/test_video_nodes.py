@@ -104,6 +104,24 @@ def test_frames_in_a_folder_are_those_of_vae_decode(server, pictures):
     assert np.abs(np.stack(frames).astype(int) - pictures(result, whole)[:7, :61, :91]).max() <= 1  # the host cuts off
 
 
+def test_a_folder_of_frames_goes_on_as_it_is(server, engine, pictures, latents):
+    """Another node reads the PNG files themselves: nothing is compressed on the way."""
+    g = Film()
+    made = g.decode(format="png sequence")
+    encoded = g.encode(made[0])
+    nodes = g.keep(encoded[0]), g("PreviewAny", source=encoded[2]).name
+    cut = None
+    if "Video Slice" in server.object_info():
+        part = g("Video Slice", video=made[0], start_time=0.5, duration=0.625, strict_duration=True)[0]
+        cut = g.keep(g.encode(part)[0])
+    result = server.run(g.api)
+    frames = torch.from_numpy(pictures(result, made.name)).movedim(-1, 0)[None] / 127.5 - 1
+    assert result.outputs[nodes[1]]["text"] == ["9"]
+    torch.testing.assert_close(latents(result, nodes[0]), engine.encode(frames), rtol=0, atol=1e-4)
+    if cut is not None:
+        torch.testing.assert_close(latents(result, cut), engine.encode(frames[:, :, 4:9]), rtol=0, atol=1e-4)
+
+
 def test_the_hosts_save_video_keeps_stream_sound_and_workflow(server, tmp_path, video_in):
     name, _ = video_in(frames=20, fps=8.0)
     for sound in (True, False):

@@ -8,6 +8,7 @@ import copy
 import json
 import os
 import sys
+import zlib
 
 import comfy.ldm.hunyuan_video.model
 import comfy.ldm.lightricks.model
@@ -140,6 +141,14 @@ class TinyModels:
         return {"ui": {}}
 
 
+def random_text(width: int, mask: bool, seed: int) -> list:
+    """CONDITIONING of random features."""
+    random = torch.Generator().manual_seed(seed)
+    text, pooled = torch.randn(1, 7, width, generator=random), torch.randn(1, 768, generator=random)
+    more = {"attention_mask": torch.ones(1, 7, dtype=torch.long)} if mask else {}
+    return [[text, {"pooled_output": pooled} | more]]
+
+
 class TinyText:
     """A prompt of random features, for text encoders of billions of parameters have no tiny form."""
 
@@ -151,14 +160,27 @@ class TinyText:
         return {"required": {**numbers, "mask": ("BOOLEAN", {"default": False})}}
 
     def run(self, width, seed, mask):
-        random = torch.Generator().manual_seed(seed)
-        text, more = (
-            torch.randn(1, 7, width, generator=random),
-            {"pooled_output": torch.randn(1, 768, generator=random)},
-        )
-        if mask:
-            more["attention_mask"] = torch.ones(1, 7, dtype=torch.long)
-        return ([[text, more]],)
+        return (random_text(width, mask, seed),)
+
+
+class TinyClip:
+    """A CLIP whose features of a text are random and its own."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("CLIP",), "run", "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"width": ("INT", {"default": 64, "max": 9999}), "mask": ("BOOLEAN", {"default": False})}}
+
+    def run(self, width, mask):
+        self.width, self.mask = width, mask
+        return (self,)
+
+    def tokenize(self, text):
+        return text
+
+    def encode_from_tokens_scheduled(self, tokens):
+        return random_text(self.width, self.mask, zlib.crc32(tokens.encode()))
 
 
 class TinyCanvas:
@@ -316,5 +338,6 @@ class TinyStream:
         return tuple({"samples": samples} for samples in (latent, streamed, whole, parts))
 
 
-NODES = (TinyModels, TinyText, TinyCanvas, TinyLevels, TinyFilm, TinyWan22VAE, TinyOracle, TinyVerdict, TinyStream)
+NODES = (TinyModels, TinyText, TinyClip, TinyCanvas, TinyLevels, TinyFilm, TinyWan22VAE, TinyOracle)
+NODES += (TinyVerdict, TinyStream)
 NODE_CLASS_MAPPINGS = {kind.__name__: kind for kind in NODES}
