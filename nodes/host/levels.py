@@ -1,7 +1,7 @@
 """How a model of the host is told the noise levels of a canvas, when it cannot be told each patch's own.
 
 Three kinds, found by what the model does with a mask (`process_timestep`): a level per patch (LTX-Video, and ours), one
-per latent frame (Wan2.2-5B, Cosmos-Predict2) or one for everything (Wan2.1, HunyuanVideo). All patches that share a
+per latent frame (Wan2.2-5B) or one for everything (Wan2.1, HunyuanVideo). All patches that share a
 level are shown at the highest among them, for that is the only way the level can be true:
 
 - a kept patch is noised again to that level at every step (the host's KSamplerX0Inpaint does the same);

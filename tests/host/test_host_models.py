@@ -30,6 +30,8 @@ class Case:
         if self.name == "ltx":
             model, _, vae = g("CheckpointLoaderSimple", ckpt_name="ltx.safetensors").outputs(3)
             return model, vae
+        if self.name.startswith("cosmos"):  # KSampler needs no VAE
+            return g("TinyCosmos", version=int(self.name[-1]))[0], []
         vae = "wan" if self.name in ("wan_t2v", "wan_i2v") else self.name
         model = g("UNETLoader", unet_name=f"{self.name}.safetensors", weight_dtype="default")[0]
         return model, g("VAELoader", vae_name=f"{vae}.safetensors")[0]
@@ -125,6 +127,27 @@ def test_the_model_is_told_the_true_level_of_all_that_it_sees(server, latents, c
     content, filled, error = (latents(result, node) for result in [server.run(g.api)] for node in nodes)
     assert error.item() <= 1e-4
     assert (filled - content).abs().max() <= 1e-4 * content.abs().max()
+
+
+@pytest.mark.parametrize(
+    "case",
+    [Case("cosmos1", 64, 17, 64, 48, (16, 3, 6, 8), "one"), Case("cosmos2", 64, 9, 64, 48, (16, 3, 6, 8), "frame")],
+    ids=lambda case: case.name,
+)
+def test_cosmos_takes_the_canvas_under_ksampler_and_sora_sampler_says_so(server, latents, case):
+    """Its noise grows without bound, where rectified flow mixes: that is another canvas than the engine's."""
+    g = Film(case)
+    canvas, levels = g.canvas("ends")
+    nodes = [g.keep(latent) for latent in (g.latent, canvas, levels, g.ksample(canvas))]
+    empty, content, level, filled = (latents(result, node) for result in [server.run(g.api)] for node in nodes)
+    assert empty.shape == (1, *case.latent)
+    kept = (level == 0).expand_as(content)
+    assert (filled - content)[kept].abs().max() <= SCALING * content.abs().max()
+    assert torch.isfinite(filled).all() and (filled - content)[~kept].abs().max() > 0.1
+    g = Film(case)
+    g.keep(g.sample(g.latent))
+    with pytest.raises(WorkflowError, match="is not a rectified flow, which Sora Sampler solves: use KSampler"):
+        server.run(g.api)
 
 
 OPERATIONS = {  # (node, settings, frames that come out): n is the number of frames that go in, s the stride in time

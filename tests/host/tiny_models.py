@@ -18,6 +18,7 @@ import comfy.ldm.wan.vae
 import comfy.ldm.wan.vae2_2
 import comfy.model_patcher
 import comfy.ops
+import comfy.supported_models
 import comfy.taesd.taehv
 import folder_paths
 import torch
@@ -55,6 +56,28 @@ LTX = {
     "cross_attention_dim": 64,
     "caption_channels": 64,
     "num_layers": 2,
+}
+COSMOS = {
+    "max_img_h": 240,
+    "max_img_w": 240,
+    "max_frames": 128,
+    "in_channels": 16,
+    "out_channels": 16,
+    "patch_spatial": 2,
+    "patch_temporal": 1,
+    "model_channels": 64,
+    "num_blocks": 2,
+    "num_heads": 2,
+    "crossattn_emb_channels": 64,
+    "pos_emb_cls": "rope3d",
+    "use_adaln_lora": True,
+    "adaln_lora_dim": 16,
+}
+COSMOS_1 = {
+    "block_x_format": "THWBD",
+    "affline_emb_norm": True,
+    "extra_per_block_abs_pos_emb": True,
+    "extra_per_block_abs_pos_emb_type": "learnable",
 }
 LTX_VAE = {
     "_class_name": "CausalVideoAutoencoder",
@@ -258,6 +281,27 @@ class TinyWan22VAE:
         return (vae,)
 
 
+class TinyCosmos:
+    """A Cosmos 1 or Cosmos-Predict2: the host's loader makes the full sizes only, of 2 billion parameters and more."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("MODEL",), "run", "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"version": ("INT", {"default": 1, "min": 1, "max": 2})}}
+
+    def run(self, version):
+        known = {1: comfy.supported_models.CosmosT2V, 2: comfy.supported_models.CosmosT2IPredict2}
+        config = known[version](COSMOS | (COSMOS_1 if version == 1 else {}))
+        config.set_inference_dtype(torch.float32, None)
+        inner = config.get_model({})
+        network = inner.diffusion_model.eval().requires_grad_(False)
+        random = weights(network)
+        for name, parameter in network.named_parameters():
+            parameter.copy_(random[name])
+        return (comfy.model_patcher.ModelPatcher(inner, torch.device("cpu"), torch.device("cpu")),)
+
+
 class TinyOracle:
     """A model that knows the content: it predicts it exactly if, and only if, it is told the true level of what it
     sees.
@@ -338,6 +382,6 @@ class TinyStream:
         return tuple({"samples": samples} for samples in (latent, streamed, whole, parts))
 
 
-NODES = (TinyModels, TinyText, TinyClip, TinyCanvas, TinyLevels, TinyFilm, TinyWan22VAE, TinyOracle)
-NODES += (TinyVerdict, TinyStream)
+NODES = (TinyModels, TinyText, TinyClip, TinyCanvas, TinyLevels, TinyFilm, TinyWan22VAE, TinyCosmos)
+NODES += (TinyOracle, TinyVerdict, TinyStream)
 NODE_CLASS_MAPPINGS = {kind.__name__: kind for kind in NODES}
