@@ -1,5 +1,7 @@
 """The pack is light: importing it loads nothing that the host has not loaded, and leaves the host's modules alone."""
 
+import json
+import subprocess
 import sys
 
 import pytest
@@ -27,9 +29,20 @@ def test_importing_the_pack_loads_no_library(host, monkeypatch):
     assert not new & {"torch._dynamo", "torch._inductor"}
 
 
+@HOSTS
+def test_no_part_of_the_host_is_replaced(host, tiny):
+    """Neither by importing the pack, nor by importing it twice, nor by making a video."""
+    line = [str(environment(host)), str(PACK / "tests" / "host" / "untouched.py"), str(host.path), str(tiny)]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["names"] > 10_000 and told["patched"] == ["latent_preview.get_previewer"]
+    assert told["imported"] == told["imported again"] == told["used"] == []
+
+
+@HOSTS
 @pytest.mark.parametrize("way", ["--fp8_e4m3fn-unet", "--bf16-unet"])
-def test_the_host_may_hold_the_transformer_in_fewer_bits(way, tiny):
-    host = find_hosts()[0]
+def test_the_host_may_hold_the_transformer_in_fewer_bits(way, host, tiny):
     server = Server(host, environment(host), arguments=(way,))
     models = server.folder / "models" / "checkpoints"
     models.mkdir(parents=True)
