@@ -56,7 +56,11 @@ class Live:
     """
 
     def __init__(self, model, playhead: Playhead, callback=None):
-        self.previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
+        previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
+        foreign = previewer is not None and type(previewer).__module__ != latent_preview.__name__
+        if foreign and callback is None:
+            callback = latent_preview.prepare_callback(model, 1)
+        self.previewer = None if foreign else previewer  # one of another pack shows the clip by itself
         self.playhead, self.callback = playhead, callback
         self.bar = comfy.utils.ProgressBar(1) if callback is None else None
         self.server, self.node = _running()

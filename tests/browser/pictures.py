@@ -38,9 +38,11 @@ ADD = """kind => {
   node.setSize([Math.max(300, node.size[0]), node.size[1]]);
   return node.id;
 }"""
-# Every node of ours that has a picture to show has drawn it.
-DRAWN = """() => app.graph.nodes.every(
-  node => !node.type.startsWith("Sora") || !app.nodeOutputs[node.id]?.images || node.imgs?.[0]?.naturalWidth)"""
+# Every node of ours that has a picture to show, not a video, has drawn it.
+DRAWN = """() => app.graph.nodes.every(node => {
+  const made = app.nodeOutputs[node.id];
+  return !node.type.startsWith("Sora") || !made?.images || made.animated?.[0] || node.imgs?.[0]?.naturalWidth;
+})"""
 # Brings a node to the same place at its own size; returns its box on the page.
 SHOW = """id => {
   const node = app.graph.getNodeById(id), { ds } = app.canvas, frame = app.canvas.canvas.getBoundingClientRect();
@@ -50,6 +52,14 @@ SHOW = """id => {
   app.canvas.setDirty(true, true);
   return { x: 400 - 8, y: 200 - 38, width: node.size[0] + 16, height: node.size[1] + 46 };
 }"""
+
+
+# The page has been drawn a few times, which takes long beside other work.
+FRAMES = """() => new Promise(resolve => {
+  let left = 5;
+  const next = () => (app.canvas.setDirty(true, true), left-- ? requestAnimationFrame(next) : resolve());
+  next();
+})"""
 
 
 def main() -> None:
@@ -94,6 +104,7 @@ def photograph(page, number: int, kind: str) -> None:
     """Writes the picture of one node of the graph."""
     box = page.evaluate(SHOW, number)
     page.wait_for_timeout(1000)
+    page.evaluate(FRAMES)
     image = Image.open(io.BytesIO(page.screenshot(clip=box))).convert("RGB")
     image.save(PAGES / f"{kind}.jpg", quality=85)
     print(f"web/docs/{kind}.jpg")

@@ -34,6 +34,10 @@ WATCH = """kind => {
 }"""
 TEXT = "kind => app.graph.nodes.find(n => n.type === kind).widgets.find(w => w.name === '$$node-text-preview')?.value"
 SET = f"([name, value]) => {{ {SAMPLER}.widgets.find(widget => widget.name === name).value = value; }}"
+TWO_STEPS = """() => {
+  for (const node of app.graph.nodes.filter(node => node.type === "SoraSampler"))
+    node.widgets.find(widget => widget.name === "steps").value = 2;
+}"""
 # Steps that take seconds, of a clip of nine latent frames.
 SLOW = """() => {
   const set = (kind, values) => {
@@ -60,13 +64,14 @@ REPLACE = """() => {
   app.graph.remove(ours);
   for (const widget of node.widgets) if (widget.name === "steps") widget.value = 4;
 }"""
+STEPS = 40  # long enough for a page that is drawn seldom beside other work
 VIDEO = "document.querySelector('video')"
 
 
 def test_a_template_runs_through_the_page(page, open_template, shot):
     open_template("text_to_video")
     page.evaluate(LISTEN)
-    page.evaluate(SET, ["steps", 12])
+    page.evaluate(SET, ["steps", STEPS])
     page.get_by_test_id("queue-button").click()
 
     page.wait_for_function(f"() => {SAMPLER}.imgs?.[0]?.naturalWidth > 0")
@@ -78,9 +83,9 @@ def test_a_template_runs_through_the_page(page, open_template, shot):
     page.wait_for_function("() => heard.end")
     heard = page.evaluate("() => heard")
     assert heard["end"] == "execution_success"
-    assert [step for step in heard["progress"] if step <= 12][:12] == list(range(1, 13))
-    assert heard["previews"] >= 12
-    assert re.fullmatch(r"12 steps in \d+:\d\d", page.evaluate(TEXT, "SoraSampler"))
+    assert [step for step in heard["progress"] if step <= STEPS][:STEPS] == list(range(1, STEPS + 1))
+    assert heard["previews"] >= STEPS
+    assert re.fullmatch(rf"{STEPS} steps in \d+:\d\d", page.evaluate(TEXT, "SoraSampler"))
     page.wait_for_function(f"() => {VIDEO}?.readyState >= 2")
     width, height, seconds = page.evaluate(f"() => [{VIDEO}.videoWidth, {VIDEO}.videoHeight, {VIDEO}.duration]")
     assert (width, height) == (64, 64) and np.isclose(seconds, 17 / 8, atol=0.01)
@@ -107,6 +112,22 @@ def test_the_preview_plays_while_a_step_is_computed(page, open_template, shot, k
     seen = page.evaluate("() => Object.fromEntries(Object.entries(seen).map(([step, list]) => [step, list.length]))")
     assert max(seen.values()) >= 3, seen
     assert re.fullmatch(r"4 steps in \d+:\d\d", page.evaluate(TEXT, kind))
+
+
+@pytest.mark.parametrize(
+    ("template", "kind"),
+    [("loop_from_text", "SoraLoopSeam"), ("long_video", "SoraDriftCurve"), ("edit_video", "SoraCompareVideos")],
+)
+def test_a_finished_video_is_shown_as_a_picture(page, open_template, shot, template, kind):
+    open_template(template)
+    page.evaluate(LISTEN)
+    page.evaluate(TWO_STEPS)
+    page.get_by_test_id("queue-button").click()
+    page.wait_for_function("() => heard.end")
+    assert page.evaluate("() => heard.end") == "execution_success"
+    page.wait_for_function(f"() => app.graph.nodes.find(n => n.type === '{kind}').imgs?.[0]?.naturalWidth === 800")
+    page.wait_for_timeout(2000)
+    shot(kind)
 
 
 def test_an_interrupt_acts_within_a_step(page, server, open_template):
