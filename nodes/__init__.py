@@ -6,7 +6,7 @@ from .animate import SoraAnimateImage
 from .edit import SoraEditVideo, SoraRefine, SoraReframe
 from .extend import SoraConnectVideos, SoraExtendVideo, SoraLoopVideo
 from .grid import SoraPatchGrid
-from .inspect import SoraInspectCanvas
+from .inspect import SoraCompareVideos, SoraDriftCurve, SoraInspectCanvas, SoraLoopSeam
 from .join import SoraJoinVideos
 from .latents import SoraLoadLatent
 from .load import SoraLoadModel
@@ -33,6 +33,9 @@ NODES: list[type[io.ComfyNode]] = [
     SoraEncodeVideo,
     SoraDecodeToVideo,
     SoraLoadLatent,
+    SoraLoopSeam,
+    SoraDriftCurve,
+    SoraCompareVideos,
 ]
 """Node ids and the order of their inputs are a contract with saved workflows: append, never reorder, never delete."""
 

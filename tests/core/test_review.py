@@ -53,6 +53,15 @@ def test_a_good_loop_and_a_jump_are_told_apart(written):
     assert count(picture, NEW) > 100 and count(picture, MIDDLE) > 20  # the seam is marked, the median named
 
 
+def test_a_seam_like_other_large_steps_is_no_jump(written):
+    """As of a codec that steps at every latent frame."""
+    for last, said in (((0.12, 0.105, 0.09), "and other steps are as large"), ((0.12, 0.135, 0.15), "it jumps")):
+        written.clear()
+        greys = torch.tensor([0.0, 0.01, 0.02, *last])
+        review.loop_seam(greys.view(-1, 1, 1, 1).expand(-1, 3, 16, 16))
+        assert written[0].endswith(f"times the median step, {said}")
+
+
 def test_a_still_and_the_shortest_loop(written):
     still = torch.zeros(3, 3, 16, 16)
     assert is_picture(review.loop_seam(still.unbind(1)))
