@@ -9,15 +9,17 @@
   grid. Bar: at most one clip (float32 pixels) above it. At 256x256 by default, so that a clip is more than noise.
 
 Every job runs in a process of its own, on one thread, and is measured by the peak of its resident memory (getrusage,
-ru_maxrss). What loading the program and the weights takes differs by up to 6 MiB from run to run, so an operation's
-peak is counted from there on; the median of the repeats counts. The number of steps of the solver (--steps) does not
-change the peak; one suffices.
+ru_maxrss); the median of the repeats counts. For operations it is counted from where loading ends, which differs by up
+to 6 MiB from run to run, and glibc is told to give large blocks back (MALLOC_MMAP_THRESHOLD_): by default it learns to
+keep them, which at 256x256 adds 20 to 65 MiB by chance and would hide what an operation needs. The number of steps of
+the solver (--steps) does not change the peak; one suffices.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -111,9 +113,11 @@ def main() -> None:
 
     def peak(job: str, size: str, after_loading: bool = False) -> int:
         command = [sys.executable, __file__, "--job", job, "--checkpoint", asked.checkpoint, "--size", size]
+        kept = {"MALLOC_MMAP_THRESHOLD_": str(128 * 1024)} if after_loading else {}
         seen = []
         for _ in range(asked.repeats):
-            done = subprocess.run([*command, "--steps", str(asked.steps)], capture_output=True, text=True)
+            command_line = [*command, "--steps", str(asked.steps)]
+            done = subprocess.run(command_line, capture_output=True, text=True, env=os.environ | kept)
             if done.returncode:
                 raise SystemExit(done.stderr)
             seen.append(int(done.stdout.split()[after_loading]))
