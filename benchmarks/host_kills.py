@@ -2,10 +2,11 @@
 
     python benchmarks/host_kills.py --count 100 --minutes 15
 
-Every round starts the host again in the same folders, which has to work, queues the same job and kills the host at a
-random share of the time that the job took when nobody disturbed it. Then every file in the output folder that has a
-final name must be whole: a film with all its frames, a folder of pictures with all of them, a latent that loads. What
-was being written is hidden, and the next start that writes there removes it: at the end nothing of it may be left.
+Every round starts the host again in the same folders, which has to work, queues the same job and kills the host, from
+the start of sampling on, at a random share of the time that all of it took when nobody disturbed it. Then every file in
+the output folder that has a final name must be whole: a film with all its frames, a folder of pictures with all of
+them, a latent that loads. What was being written is hidden, and the next start that writes there removes it: at the end
+nothing of it may be left.
 """
 
 from __future__ import annotations
@@ -98,8 +99,9 @@ def kill_again_and_again(server, checkpoint: str, count: int, seconds: float, se
         if time.monotonic() > end:
             break
         api, doing = job(checkpoint, seed=number)  # another seed: nothing is taken from the host's cache
-        watch = Watch(server)
+        watch = Watch(server, next(node for node, name in doing.items() if name == "sampling"))
         server.queue(api)
+        watch.begun.wait(600)
         time.sleep(rng.random() * usual)
         server.process.kill()
         server.process.wait()
@@ -122,11 +124,12 @@ def kill_again_and_again(server, checkpoint: str, count: int, seconds: float, se
 
 
 class Watch(threading.Thread):
-    """Follows a host until it is gone; `node` is what it executes at the moment."""
+    """Follows a host until it is gone; `node` is what it executes at the moment, `begun` whether that was `first`."""
 
-    def __init__(self, server):
+    def __init__(self, server, first: str):
         super().__init__(daemon=True)
-        self.server, self.node, self.ready = server, None, threading.Event()
+        self.server, self.first, self.node = server, first, None
+        self.ready, self.begun = threading.Event(), threading.Event()
         self.start()
         self.ready.wait(60)
 
@@ -136,6 +139,8 @@ class Watch(threading.Thread):
                 self.ready.set()  # from now on no message is missed
                 if kind == "executing":
                     self.node = data.get("node")
+                    if self.node == self.first:
+                        self.begun.set()
 
 
 def main() -> None:
