@@ -88,7 +88,8 @@ _LEAST_X265 = 64  # narrower than its largest block, x265 4.1 writes beyond its 
 FORMATS: dict[str, Format] = {
     made.name: made
     for made in (
-        Format("mp4 H.264", ".mp4", "libx264", 12, 51, PIXELS, "yuv444p"),
+        # half of x264's usual look-ahead, whose frames take some 9 MB each at 1080p
+        Format("mp4 H.264", ".mp4", "libx264", 12, 51, PIXELS, "yuv444p", {"rc-lookahead": "20"}),
         Format("mp4 H.265", ".mp4", "libx265", 14, 51, PIXELS, "yuv444p", _X265, _LEAST_X265),
         Format("mp4 AV1", ".mp4", "libsvtav1", 16, 63, ("yuv420p10le", "yuv420p"), None, {"preset": "6"}),
         Format("webm VP9", ".webm", "libvpx-vp9", 18, 63, _8BIT, None, _VP9),
