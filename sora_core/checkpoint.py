@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .errors import UserError
-from .files import replacing
+from .files import allow_as_usual, replacing
 from .grid import Geometry
 
 NETWORKS = ("vae", "dit", "text")
@@ -142,6 +142,7 @@ def write_tensors(path: str | os.PathLike, tensors: dict[str, Tensor], metadata:
         except SafetensorError as error:  # its message ends in "(os error 28)" where the system refused
             number = re.search(r"os error (\d+)", str(error))
             raise OSError(int(number[1]) if number else 0, str(error)) from error
+        allow_as_usual(part)  # safetensors lets its owner alone read it
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:

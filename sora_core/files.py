@@ -80,6 +80,17 @@ def replacing(path: str | os.PathLike, *, folder: bool = False) -> Iterator[Path
         raise explain(error, path) from error
 
 
+def allow_as_usual(part: Path) -> None:
+    """Give a file the rights of any new one, whatever its writer gave it; `part` is a place from `replacing`.
+
+    The umask can only be asked for by setting it, for all threads: an ordinary file beside `part` shows it instead.
+    """
+    usual = part.with_name(secrets.token_hex(4))
+    usual.touch()
+    shutil.copymode(usual, part)
+    usual.unlink()
+
+
 @contextmanager
 def _held(part: Path) -> Iterator[Path]:
     """A folder that exists, and is locked where that can be, during the block."""

@@ -118,6 +118,11 @@ def test_saving_never_leaves_half_a_file(tmp_path, saved):
     assert os.listdir(tmp_path) == [saved.name]
 
 
+def test_whoever_may_read_a_new_file_may_read_a_checkpoint(tmp_path, saved):
+    (tmp_path / "plain").touch()
+    assert saved.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_a_name_is_needed_for_every_network(tmp_path):
     with pytest.raises(ValueError, match="must name the same"):
         save(tmp_path / "a.safetensors", {"unet": networks()["vae"]})

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sora_core.errors import UserError
-from sora_core.files import check_writable, replacing, sweep
+from sora_core.files import allow_as_usual, check_writable, replacing, sweep
 
 ROOT = Path(__file__).parents[2]
 
@@ -133,6 +133,19 @@ def test_two_may_write_the_same_name_at_once_and_rights_are_the_usual(tmp_path):
         second.write_text("2")
     assert sorted(os.listdir(tmp_path)) == ["a.txt", "plain"]
     assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_rights_that_a_library_narrowed_are_made_the_usual(tmp_path):
+    for umask in (0o022, 0o027):
+        before = os.umask(umask)
+        try:
+            with replacing(tmp_path / "a.txt") as part:
+                part.touch(mode=0o600)
+                allow_as_usual(part)
+                assert os.listdir(part.parent) == ["a.txt"]
+        finally:
+            os.umask(before)
+        assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
 def test_the_longest_name_that_the_file_system_takes_can_be_written(tmp_path):
