@@ -49,7 +49,11 @@ class WorkflowError(RuntimeError):
 
 
 class Refused(WorkflowError):
-    """The host does not accept the workflow, or a person stopped it: to try again would not help."""
+    """The host does not accept the workflow, or nothing can come of it: the same again would end alike."""
+
+
+class Interrupted(WorkflowError):
+    """A person stopped the job at the host."""
 
 
 @dataclass
@@ -211,7 +215,7 @@ class Client:
 
         Raises:
             WorkflowError: a node failed.
-            Refused: it was interrupted.
+            Interrupted: a person stopped it.
         """
         entry = self.get(f"/history/{prompt_id}").get(prompt_id)
         if entry is None:
@@ -222,7 +226,7 @@ class Client:
                 said = " ".join(str(data.get("exception_message") or data.get("exception_type")).split())
                 raise WorkflowError(f"{data.get('node_type')}: {said}", data)
             if kind == "execution_interrupted":
-                raise Refused("interrupted at the host", data)
+                raise Interrupted("interrupted at the host", data)
         if status.get("status_str") == "error":
             raise WorkflowError("The job failed, and the host does not say why.", status)
         return entry.get("outputs") or {}

@@ -21,7 +21,7 @@ import fsspec
 
 from ..errors import UserError
 from . import workflow as workflows
-from .client import Client, HostGone, Refused, WorkflowError, ended, files_of
+from .client import Client, HostGone, Interrupted, Refused, WorkflowError, ended, files_of
 from .store import DONE, FAILED, QUEUED, Record, Store
 from .table import UNSAFE, Row
 
@@ -96,8 +96,8 @@ class Worker:
                 self.client.revive()
             except WorkflowError as error:
                 failures, silent_since, record.prompt_id = failures + 1, None, None
-                if isinstance(error, Refused) or failures > self.retries:
-                    record.state, record.error = FAILED, str(error)
+                if isinstance(error, Refused | Interrupted) or failures > self.retries:
+                    record.state, record.error, record.refused = FAILED, str(error), isinstance(error, Refused)
                     self.store.keep(record)
                     return record
                 self._sleep(pause)
@@ -196,7 +196,7 @@ class Worker:
 
 
 def remaining(rows: list[Row], store: Store) -> list[tuple[Row, Record | None]]:
-    """The rows that have no result yet, with what is known about them. Failed ones are among them.
+    """The rows that have no result yet, with what is known about them. Failed ones, perhaps mended, are among them.
 
     Raises:
         UserError: the folder holds the results of other jobs.
@@ -204,7 +204,7 @@ def remaining(rows: list[Row], store: Store) -> list[tuple[Row, Record | None]]:
     records, left = store.records(), []
     for row in rows:
         record = records.get(row.number)
-        if record is not None and record.digest != row.digest:
+        if record is not None and record.state != FAILED and record.digest != row.digest:
             raise UserError(
                 f"Row {row.number} in {store.location} was made from another workflow, table or --set: "
                 f"name another folder with --out, or remove its manifest/{row.number:05d}.json."

@@ -40,6 +40,7 @@ class Record:
     time: str | None = None  # when it was queued last, ISO 8601 in UTC
     seconds: float | None = None  # from then until its results were here
     error: str | None = None
+    refused: bool = False  # failed, and the same job would fail again
 
 
 class Store:

@@ -133,14 +133,12 @@ class _Graph:
                 continue
             inputs = widget_values(node, _declared(kind, self.info))
             for socket in node.get("inputs") or ():
-                if socket.get("link") is None:
-                    continue
-                source = self.source(*self.links[socket["link"]])
+                source = self.feeding(node, socket)
                 if isinstance(source, Value):
                     inputs[socket["name"]] = source.value
                 elif source is not None:
                     inputs[socket["name"]] = source
-                # None: nothing comes through the link, and the widget's own value, if there is one, stays
+                # None: no link, or nothing comes through it, and the widget's own value, if there is one, stays
             title = {"title": node.get("title") or kind}
             yield f"{self.prefix}{node['id']}", {"class_type": kind, "inputs": inputs, "_meta": title}
 
@@ -178,8 +176,19 @@ class _Graph:
         return None
 
     def arriving(self, node: dict, slot: int) -> list | Value | None:
-        link = node["inputs"][slot].get("link")
-        return None if link is None else self.source(*self.links[link])
+        return self.feeding(node, node["inputs"][slot])
+
+    def feeding(self, node: dict, socket: dict) -> list | Value | None:
+        """What `source` says of the link at an input of a node."""
+        link = socket.get("link")
+        if link is None:
+            return None
+        origin, slot = self.links.get(link, (None, None))
+        if origin != INSIDE and origin not in self.by_id:
+            lost = f"link {link}" if link not in self.links else f"node {self.prefix}{origin} behind link {link}"
+            at = f"The input {socket.get('name')!r} of the node {self.prefix}{node['id']} ({node['type']})"
+            raise UserError(f"{at} needs {lost}, which the workflow lacks: connect it again in ComfyUI and save.")
+        return self.source(origin, slot)
 
 
 def _link(link: list | dict) -> tuple[int, tuple[int, int]]:

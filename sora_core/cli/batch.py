@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 from ..errors import UserError
-from .options import Commands, positive, result, whole
+from .options import Commands, folder, positive, result, whole
 
 HOST = "http://127.0.0.1:8188"
 
@@ -26,7 +27,7 @@ def register(commands: Commands) -> None:
     batch.add_argument(
         "--upload", action="append", default=[], metavar="NODE.INPUT=FILE", help="send a file to the host and set it"
     )
-    batch.add_argument("--out", required=True, metavar="DIR|URL", help="folder, or s3://..., gs://... (fsspec)")
+    batch.add_argument("--out", type=place, required=True, metavar="DIR|URL", help="folder, or s3://... (fsspec)")
     batch.add_argument("--name", default="{row:05d}", metavar="PATTERN", help="of the results (default {row:05d})")
     batch.add_argument(
         "--host", action="append", default=[], metavar="URL", help=f"default {HOST}; several only with --ray"
@@ -34,10 +35,18 @@ def register(commands: Commands) -> None:
     batch.add_argument("--waiting", type=whole, default=4, metavar="N", help="jobs in the queue at a time (default 4)")
     batch.add_argument("--retries", type=count, default=2, metavar="N", help="of a job that failed (default 2)")
     batch.add_argument(
-        "--patience", type=positive, default=60.0, metavar="S", help="seconds to wait for a silent host (default 60)"
+        "--patience",
+        type=positive,
+        default=60.0,
+        metavar="S",
+        help="seconds to wait for a host that went away (default 60)",
     )
     batch.add_argument("--ray", metavar="ADDRESS", help="a Ray cluster: its address, auto, or local for this machine")
     batch.add_argument("--actors", type=whole, metavar="N", help="with --ray: hosts to start (default one per GPU)")
+
+
+def place(text: str) -> str:
+    return text if "://" in text else str(folder(text))
 
 
 def count(text: str) -> int:
@@ -49,7 +58,7 @@ def run_batch(asked) -> dict:
         from ..batch import run, table, workflow
         from ..batch.store import FAILED, Store
     except ImportError as error:
-        raise UserError(f"sora batch needs {error.name}: pip install 'sora-canvas[batch]'.") from error
+        raise UserError(f"sora batch needs {error.name}: pip install '.[batch]' in a clone of the pack.") from error
     from tqdm import tqdm
 
     start = time.monotonic()
@@ -62,15 +71,23 @@ def run_batch(asked) -> dict:
     store = Store(asked.out)
     store.check()
     left = run.remaining(rows, store)
+    if len(rows) > 1 and len({row.digest for row in rows}) == 1:
+        print(
+            f"note: the jobs of all {len(rows)} rows are alike: no --set or --upload tells them apart.", file=sys.stderr
+        )
     failed, done = [], len(rows) - len(left)
+    order, ended = deque(row.number for row, _ in left), {}
 
     with tqdm(total=len(rows), initial=done, desc="batch", unit="row", file=sys.stderr) as bar:
 
         def tell(record) -> None:
-            if record.state == FAILED:
-                failed.append(record)
-                bar.write(f"row {record.row}: {record.error}", file=sys.stderr)
             bar.update()
+            ended[record.row] = record
+            while order and order[0] in ended:  # failures are told in the order of the table
+                record = ended.pop(order.popleft())
+                if record.state == FAILED:
+                    failed.append(record)
+                    bar.write(f"row {record.row}: {record.error}", file=sys.stderr)
 
         try:
             if left:
@@ -82,8 +99,18 @@ def run_batch(asked) -> dict:
     if failed:
         one = f"{len(failed)} of {len(rows)} rows failed" if len(failed) > 1 else f"1 of {len(rows)} rows failed"
         said = failed[0].error.rstrip(".")
-        raise UserError(f"{one} (row {failed[0].row}: {said}); the same command tries them again.")
+        raise UserError(f"{one} (row {failed[0].row}: {said}); {what_now(failed)}")
     return result(asked.out, None, None, None, None, None, start) | {"rows": len(rows), "new": len(left)}
+
+
+def what_now(failed: list) -> str:
+    """What a person does about rows that failed."""
+    refused = sum(record.refused for record in failed)
+    mend = "mend the setting, its cell in the table or the workflow"
+    if refused == len(failed):
+        return f"{mend}: the same would be refused again."
+    again = "the same command tries them again"
+    return f"{again}, but {refused} would be refused again: {mend}." if refused else f"{again}."
 
 
 def on_host(asked, graph, store, left, bar, tell) -> None:
@@ -106,7 +133,7 @@ def on_cluster(asked, graph, store, left, bar, tell) -> None:
     try:
         from ..batch import cluster
     except ImportError as error:
-        raise UserError("--ray needs Ray: pip install 'sora-canvas[cluster]'.") from error
+        raise UserError("--ray needs Ray: pip install '.[cluster]' in a clone of the pack.") from error
     options = {"retries": asked.retries, "patience": asked.patience}
     with cluster.joined(asked.ray):
         rows = [row for row, _ in left]

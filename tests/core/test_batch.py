@@ -17,6 +17,7 @@ from sora_core.batch.client import Client, HostGone, read_binary
 from sora_core.batch.host import free_port
 from sora_core.batch.store import DONE, Record, Store
 from sora_core.cli import main
+from sora_core.cli.batch import what_now
 from sora_core.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -129,6 +130,23 @@ def test_reroutes_bypassed_and_muted_nodes():
     assert api["4"]["inputs"]["model"] == ["1", 0]  # through the reroute and the bypassed node
     assert api["4"]["inputs"]["cfg"] == 2.5  # nothing comes from a muted node: the widget's value stays
     assert "images" not in api["6"]["inputs"]  # nothing comes through either
+
+
+@pytest.mark.parametrize(
+    ("links", "lost"),
+    [([], "link 3"), ([[3, 9, 0, 2, 0, "MODEL"]], "node 9 behind link 3"), ([[1, 1, 0, 2, 0, "MODEL"]], "link 3")],
+)
+@pytest.mark.parametrize("over", [{}, {"type": "Reroute"}])
+def test_a_link_that_is_missing_is_named(links, lost, over):
+    nodes = [
+        node(1, "Load", outputs=["MODEL"], values=["b"]),
+        node(2, "Sample", [("model", "MODEL", 3)], ["MODEL"], SAMPLE) | over,
+        node(4, "Sample", [("model", "MODEL", 5)], ["IMAGE"], SAMPLE),
+    ]
+    kind = over.get("type", "Sample")
+    said = rf"^The input 'model' of the node 2 \({kind}\) needs {lost}, which the workflow lacks: connect it again"
+    with pytest.raises(UserError, match=said):
+        workflow.to_api(saved(nodes, [*links, [5, 2, 0, 4, 0, "MODEL"]]), INFO)
 
 
 def test_a_subgraph_inside_a_subgraph_is_laid_open():
@@ -379,6 +397,21 @@ def test_rows_with_a_result_are_left_alone_and_others_are_not(tmp_path):
         run.remaining(other, store)
 
 
+def test_a_row_that_failed_may_be_mended(tmp_path):
+    store = Store(str(tmp_path / "out"))
+    rows, mended = (table.jobs([{"c": cell}], {}, {"a.b": "{c}"}, {}, "{row}") for cell in (1, 2))
+    store.keep(Record(1, rows[0].digest, {}, "failed", refused=True))
+    assert [row.settings for row, _ in run.remaining(mended, store)] == [{"a.b": 2}]
+
+
+def test_what_to_do_about_rows_that_failed():
+    refused, failed = Record(1, "d", {}, "failed", refused=True), Record(2, "d", {}, "failed")
+    mend = "mend the setting, its cell in the table or the workflow"
+    assert what_now([failed]) == "the same command tries them again."
+    assert what_now([refused]) == f"{mend}: the same would be refused again."
+    assert what_now([refused, failed]).endswith(f"again, but 1 would be refused again: {mend}.")
+
+
 @pytest.mark.parametrize("location", ["nosuch://bucket/x", "/dev/null/x"])
 def test_places_that_cannot_be_used(location):
     with pytest.raises(UserError):
@@ -404,6 +437,22 @@ def test_nobody_at_the_address(files, tmp_path, capsys):
     for url in ("ftp://x", "http://"):
         assert main([*asked, "--host", url]) == 2
         assert "is not the address of a host" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("value", "notes"), [("{color}", 0), ("7", 1)])
+def test_rows_that_nothing_tells_apart_are_noted(files, tmp_path, capsys, value, notes):
+    asked = [
+        "batch",
+        files[0],
+        "--table",
+        files[1],
+        "--out",
+        str(tmp_path / "out"),
+        "--set",
+        f"EmptyImage.color={value}",
+    ]
+    assert main([*asked, "--host", f"http://127.0.0.1:{free_port()}"]) == 2
+    assert capsys.readouterr().err.count("note: the jobs of all 2 rows are alike") == notes
 
 
 def test_somebody_else_at_the_address(files, tmp_path, capsys):
@@ -458,7 +507,7 @@ def test_a_missing_package_is_named(files, tmp_path):
     probe += "from sora_core.cli import main; sys.exit(main(sys.argv[1:]))"
     asked = ["batch", files[0], "--table", files[1], "--out", str(tmp_path / "out")]
     done = subprocess.run([sys.executable, "-c", probe, *asked], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 2 and "pip install 'sora-canvas[batch]'" in done.stderr
+    assert done.returncode == 2 and "pip install '.[batch]' in a clone" in done.stderr
 
 
 def test_binary_messages_are_told_apart():
