@@ -21,7 +21,8 @@ FORM = "write for instance '0-2s: a red ball; 2-4s: a blue ball'"
 MOST_SPANS = 2000  # latent frames of the longest video
 
 _NUMBER = r"\d+(?:\.\d*)?|\.\d+"
-_SPAN = re.compile(rf"(?:^|[;\n])\s*({_NUMBER})\s*s?\s*[-\u2013]\s*({_NUMBER})\s*s?\s*:", re.IGNORECASE)
+# Linear in the length of any text: no two neighbouring repetitions can share the same characters.
+_SPAN = re.compile(rf"(?:^|[;\n])[^\S\n]*({_NUMBER})\s*(?:s\s*)?[-\u2013]\s*({_NUMBER})\s*(?:s\s*)?(:)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -62,16 +63,24 @@ class Timeline:
 
     @classmethod
     def parse(cls, text: str) -> Timeline:
-        """Read spans "START-ENDs: prompt", parted by semicolons or new lines; a prompt may hold semicolons itself.
+        """Read spans "START-ENDs: prompt", parted by semicolons or new lines.
+
+        A prompt may hold semicolons itself, but what follows one must not begin like a time.
 
         Raises:
             UserError: it is not of this form, or see `Timeline`.
         """
+        if not text.strip():
+            raise UserError(f"The timeline is empty: {FORM}.")
         found = list(itertools.islice(_SPAN.finditer(text), MOST_SPANS + 1))
         if len(found) > MOST_SPANS:
             raise UserError(f"The timeline holds more than {MOST_SPANS} prompts: use fewer.")
         if not found or text[: found[0].start()].strip():
             raise UserError(f"{text.strip()[:40]!r} is not a timeline: {FORM}.")
+        for match in found:
+            if match[3] is None:
+                part = text[match.start() : match.start() + 60].lstrip(";\n ")[:40]
+                raise UserError(f"In the timeline a colon must follow the time in {part!r}: {FORM}.")
         ends = [match.start() for match in found[1:]] + [len(text)]
         return cls(
             tuple(

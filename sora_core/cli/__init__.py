@@ -14,6 +14,8 @@ from ..errors import UserError
 from . import batch, make, other
 from .options import Commands, Parser
 
+LIBRARIES = ("PIL", "av", "einops", "huggingface_hub", "kornia", "numpy", "safetensors", "torch", "tqdm")
+
 
 def parser() -> Parser:
     top = Parser(prog="sora", description="A sentence becomes a video. Each command has its own --help.")
@@ -45,6 +47,11 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"sora: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        if error.name not in LIBRARIES:  # a mistake of the program's own
+            raise
+        print(f"sora: {lacking(error.name)}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt as stop:
         print(f"sora: {str(stop) or 'interrupted; nothing half done was left.'}", file=sys.stderr)
         return 130
@@ -53,6 +60,16 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print("sora: This is more than the memory holds: ask for a smaller size or fewer frames.", file=sys.stderr)
         return 2
+
+
+def lacking(library: str) -> str:
+    """What to do where one of `LIBRARIES` is not installed."""
+    if library == "torch":
+        return "Sora needs PyTorch: install the build for this machine as https://pytorch.org/get-started/locally says."
+    return (
+        f"Sora needs {library}: python -m pip install -r requirements.txt numpy pillow tqdm (and PyTorch, where it is "
+        "missing)."
+    )
 
 
 def entry() -> None:

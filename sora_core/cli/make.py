@@ -55,12 +55,34 @@ class Making:
         if prompt is None and words and (self.prompt or len(words) > most):
             prompt = words.pop()
             prompt = sys.stdin.read() if prompt == "-" else prompt
-        if not least <= len(words) <= most or (self.prompt and prompt is None):
+        if len(words) > most and asked.timeline is not None:
+            raise UserError(f"sora {self.name} takes either PROMPT or --timeline, not both, and each in quotes.")
+        if len(words) > most:
+            raise UserError(
+                f'sora {self.name} takes {self.usage}: put the prompt in quotes, for instance "a red ball" (see sora '
+                f"{self.name} --help)."
+            )
+        if len(words) < least or (self.prompt and prompt is None):
             raise UserError(
                 f"sora {self.name} takes {self.usage}, or --timeline in place of the prompt (see sora {self.name} "
                 "--help)."
             )
         asked.files, asked.prompt = [Path(word) for word in words], prompt
+
+    def read_length(self, asked) -> None:
+        """Without --frames and --seconds a timeline says how long what is new is: sets asked.seconds."""
+        from ..timeline import Timeline
+
+        if not self.length or asked.frames is not None or not isinstance(asked.prompt, Timeline):
+            return
+        end = asked.prompt.seconds
+        if asked.seconds is None:
+            asked.seconds = end
+        elif asked.prompt.spans[-1].start >= asked.seconds:
+            raise UserError(
+                f"The timeline ends at {end:g} s and the last prompt would never be read in {asked.seconds:g} s: write "
+                f"--seconds {end:g}, or end the timeline sooner."
+            )
 
 
 def register(commands: Commands) -> None:
@@ -86,8 +108,8 @@ def fill(command: Making, asked) -> dict:
 
     start = time.monotonic()
     asked.still = is_image(asked.output)
-    check_output(asked.output, getattr(asked, "frames", None))
-    command.read_words(asked)
+    check_output(asked.output, asked.frames)
+    read(command, asked)
     pipeline = Pipeline.load(asked.checkpoint, asked.device)
     film = command.plan(asked, pipeline)
     check_output(asked.output, film.frames)
@@ -111,7 +133,9 @@ def fill(command: Making, asked) -> dict:
             for chunk in film.show(lambda part: pipeline.frames(latents[id(part)], part.canvas.grid)):
                 writer.write(chunk)
                 frames.update(chunk.shape[2])
-    print(f"{asked.output}  {film.width}x{film.height}, {film.frames} frames at {film.fps:g} fps, seed {settings.seed}")
+    frames = "1 frame" if film.frames == 1 else f"{film.frames} frames"
+    length = "" if is_image(asked.output) else f"{frames} at {film.fps:g} fps, "
+    print(f"{asked.output}  {film.width}x{film.height}, {length}seed {settings.seed}")
     return result(asked.output, film.width, film.height, film.frames, film.fps, settings.seed, start) | {
         "prompt": tags["prompt"],
         "settings": tags["settings"],
@@ -130,7 +154,7 @@ def look(command: Making, asked) -> dict:
     start = time.monotonic()
     asked.still = False
     check_output(asked.output, 1)
-    command.read_words(asked)
+    read(command, asked)
     pipeline = Pipeline.load(asked.checkpoint, asked.device)
     film = command.plan(asked, pipeline)
     say(film)
@@ -147,6 +171,17 @@ def look(command: Making, asked) -> dict:
         writer.write(whole)
     print(asked.output)
     return result(asked.output, whole.shape[2], whole.shape[1], 1, None, None, start) | {"notes": film.notes}
+
+
+def read(command: Making, asked) -> None:
+    """Understand the words, and refuse what needs no model to be refused."""
+    from ..grid import frames_for, parse_size
+
+    command.read_words(asked)
+    command.read_length(asked)
+    if asked.size is not None:
+        parse_size(asked.size)
+    frames_for(1.0 if asked.seconds is None else asked.seconds, 1.0 if asked.fps is None else asked.fps)
 
 
 def written(prompt) -> str:
@@ -168,7 +203,7 @@ def part_prompt(prompt, part):
     if (part.first, part.count) == (0, grid.frames):
         return prompt
     lead, new = part.first / grid.fps, part.count / grid.fps
-    if prompt.seconds < new - 1e-6:
+    if prompt.seconds < new - 0.5 / grid.fps - 1e-6:  # seconds become whole frames
         raise UserError(
             f"The timeline ends at {prompt.seconds:g} s and the new frames at {new:g} s: let the last prompt hold "
             "until then."

@@ -234,7 +234,10 @@ def plan_reframe(asked, pipeline):
         wanted = round(side * scale)
         inside.append(most if wanted >= most else max(step, wanted // step * step))
     if inside == [width, height]:
-        raise UserError(f"{asked.files[0].name} has the shape of {width}x{height} already: nothing is to be invented.")
+        raise UserError(
+            f"{asked.files[0].name} is fitted into {width}x{height} and fills it, so nothing is to be invented: choose "
+            "another shape, or enlarge it with sora refine."
+        )
     known, clip = _held(asked, pipeline, inside)
     _check(pipeline, clip, known.grid.frames, (width, height))
     framed = canvas.reframe(known, width, height, *PLACES[asked.place])
@@ -372,11 +375,18 @@ MAKING = (
     Making("loop", ("VIDEO",), "a video that repeats without a seam", plan_loop, loop_arguments, least=0),
     Making("connect", ("A", "B"), "one video leads to another", plan_connect, connect_arguments, prompt=False),
     Making("edit", ("VIDEO",), "repaint a video as told, all of it or a part", plan_edit, edit_arguments, length=False),
-    Making("reframe", ("VIDEO",), "a larger frame around a video", plan_reframe, reframe_arguments, length=False),
+    Making(
+        "reframe",
+        ("VIDEO",),
+        "a video fitted into a frame of another shape, the border beside it invented (refine enlarges)",
+        plan_reframe,
+        reframe_arguments,
+        length=False,
+    ),
     Making(
         "refine",
         ("FILE",),
-        "a small video or image at full size",
+        "a small video or image enlarged to full size, with finer detail",
         plan_refine,
         refine_arguments,
         prompt=False,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import UserError
 
+SOLVERS = ("euler", "heun", "dpmpp_2m", "ab2")  # the names in `sampler.SOLVERS`, which --help must not import torch for
 NOTHING = dict.fromkeys(("output", "width", "height", "frames", "fps", "seed", "seconds"))
 
 
@@ -40,13 +41,15 @@ class Commands:
 def making(command: Parser, length: bool = True) -> None:
     """What every command takes that fills a canvas; `length` where it chooses how long that is."""
     command.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="FILE", help="mp4, webm, gif; png, jpg, webp"
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="mp4, webm, mov, gif; png, jpg, webp"
     )
     command.add_argument("--size", metavar="WxH", help="pixels, or a preset such as '480p 16:9'")
     if length:
         either = command.add_mutually_exclusive_group()
         either.add_argument("--frames", type=whole, metavar="N")
-        either.add_argument("--seconds", type=number, metavar="S")
+        either.add_argument("--seconds", type=number, metavar="S", help="with --timeline its end is the default")
+    else:
+        command.set_defaults(frames=None, seconds=None)
     command.add_argument("--fps", type=number, metavar="F")
     command.add_argument(
         "--timeline", metavar="TEXT", help="prompts over time in place of PROMPT: '0-2s: a red ball; 2-4s: a blue ball'"
@@ -59,7 +62,7 @@ def making(command: Parser, length: bool = True) -> None:
         "--cfg", type=number, metavar="G", help="how strictly to follow the prompt; 1 is without guidance"
     )
     command.add_argument("--negative", metavar="TEXT", help="what not to show")
-    command.add_argument("--solver", metavar="NAME", help="euler, heun, dpmpp_2m or ab2")
+    command.add_argument("--solver", choices=SOLVERS)
     model(command)
 
 
@@ -108,6 +111,14 @@ def positive(text: str) -> float:
     if value <= 0:
         raise argparse.ArgumentTypeError(f"must be above 0, not {text[:40]}")
     return value
+
+
+def folder(text: str) -> Path:
+    """A folder that is there or can be made."""
+    path = Path(text).expanduser()
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a file, not a folder")
+    return path
 
 
 def device_name(name: str) -> str:

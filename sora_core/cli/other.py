@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from .options import NOTHING, Commands, device, device_name, integer, model, number, positive, result, whole
+from .options import NOTHING, Commands, device, device_name, folder, integer, model, number, positive, result, whole
 
 
 def register(commands: Commands) -> None:
@@ -25,14 +25,14 @@ def register(commands: Commands) -> None:
     train.add_argument("network", choices=("vae", "dit"))
     train.add_argument("--config", type=Path, required=True, metavar="FILE")
     train.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder of the run (default: runs/ and the config's name)"
+        "--out", type=folder, metavar="DIR", help="folder of the run (default: runs/ and the config's name)"
     )
     train.add_argument("--resume", action="store_true", help="go on where the run in the folder stopped")
     train.add_argument("--minutes", type=positive, metavar="M", help="stop after so long, to be resumed later")
     device(train)
 
     evaluate = commands.add("evaluate", run_evaluate, "score a checkpoint: report.md, report.json and figures")
-    evaluate.add_argument("--out", type=Path, required=True, metavar="DIR")
+    evaluate.add_argument("--out", type=folder, required=True, metavar="DIR")
     evaluate.add_argument("--count", type=whole, metavar="N", help="held-out prompts (default 200)")
     evaluate.add_argument("--steps", type=whole, metavar="N")
     evaluate.add_argument("--cfg", type=number, metavar="G")
@@ -42,7 +42,7 @@ def register(commands: Commands) -> None:
     world = commands.group("world", "the procedural worlds that the bundled model learns from")
     samples = world.add("sample", run_world_sample, "write clips, captions and scenes to look at")
     samples.add_argument("--count", type=whole, default=16, metavar="N")
-    samples.add_argument("--out", type=Path, required=True, metavar="DIR")
+    samples.add_argument("--out", type=folder, required=True, metavar="DIR")
     samples.add_argument("--seed", type=integer, default=0, metavar="N")
     samples.add_argument("--size", default="64x64", metavar="WxH", help="pixels, or a preset (default 64x64)")
     samples.add_argument("--frames", type=whole, default=17, metavar="N")
@@ -72,7 +72,8 @@ def run_reconstruct(asked) -> dict:
             bar.update(copy.shape[2])
         frames = writer.frames
     quality = torch.cat(scores, dim=1).clamp(max=100).mean(dim=1).tolist()
-    print(f"{asked.output}  PSNR {quality[0]:.2f} dB, SSIM {quality[1]:.4f} over {frames} frames")
+    over = f" over {frames} frames" if frames > 1 else ""
+    print(f"{asked.output}  PSNR {quality[0]:.2f} dB, SSIM {quality[1]:.4f}{over}")
     return result(asked.output, info.width, info.height, frames, info.fps, None, start) | {
         "psnr": quality[0],
         "ssim": quality[1],

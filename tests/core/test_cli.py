@@ -14,7 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
+from sora_core import sampler
 from sora_core.cli import main
+from sora_core.cli.options import SOLVERS
 from sora_core.video import VideoWriter, probe, read_frames, read_image
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +73,7 @@ def test_an_images_ending_makes_an_image(sora, tmp_path, ending):
     out = tmp_path / f"a.{ending}"
     code, said, _ = sora("generate", "a red ball", "-o", out, "--size", "24x16", "--json")
     assert code == 0 and json.loads(said.splitlines()[-1])["frames"] == 1
+    assert said.startswith(f"{out}  24x16, seed ")
     assert read_image(out).shape == (3, 16, 24)
 
 
@@ -99,7 +102,8 @@ def test_the_seed_repeats_and_is_told(sora, tmp_path):
 
 
 def test_every_solver_runs(sora, tmp_path):
-    for solver in ("euler", "heun", "dpmpp_2m", "ab2"):
+    assert tuple(sampler.SOLVERS) == SOLVERS
+    for solver in SOLVERS:
         assert sora("generate", "a ball", "-o", tmp_path / f"{solver}.png", "--solver", solver, "--steps", 2)[0] == 0
 
 
@@ -258,7 +262,14 @@ def test_train_then_use(sora, tmp_path, smooth_clip):
         (["generate", "x", "-o", "a.mp4", "--steps", "0"], "at least 1"),
         (["generate", "x", "-o", "a.mp4", "--steps", "10000000"], "number of steps"),
         (["generate", "x", "-o", "a.mp4", "--cfg", "inf"], "finite"),
-        (["generate", "x", "-o", "a.mp4", "--solver", "magic"], "no solver 'magic'"),
+        (["generate", "x", "-o", "a.mp4", "--solver", "magic"], "invalid choice: 'magic'"),
+        (["generate", "a", "red", "ball", "-o", "a.mp4"], 'put the prompt in quotes, for instance "a red ball"'),
+        (["generate", "x", "-o", "a.mp4", "--timeline", "0-2s: a"], "either PROMPT or --timeline, not both"),
+        (["generate", "-o", "a.mp4", "--timeline", ""], "The timeline is empty"),
+        (["generate", "-o", "a.mp4", "--timeline", "0-2s: a; 2-4s b"], "colon must follow the time in '2-4s b'"),
+        (["generate", "-o", "a.mp4", "--timeline", "0-2s: a; 2-4s: b", "--seconds", "2"], "write --seconds 4"),
+        (["generate", "-o", "a.mp4", "--timeline", "0-90s: a"], "at most 60"),
+        (["generate", "-o", "a.png", "--timeline", "0-2s: a; 2-4s: b"], "holds one frame, not 32"),
         (["generate", "x", "-o", "a.mp4", "--seed", "red"], "not a whole number"),
         (["generate", "x", "-o", "a.mp4", "--device", "gpu"], "no device"),
         (["generate", "x", "-o", "a.mp4", "--device", "cuda:99"], "no CUDA device"),
@@ -272,6 +283,10 @@ def test_train_then_use(sora, tmp_path, smooth_clip):
         (["info", "README.md"], "README.md"),
         (["train", "gan", "--config", "a.toml"], "invalid choice"),
         (["train", "vae", "--config", "none.toml"], "none.toml"),
+        (["batch", "a.json", "--table", "a.csv", "--out", "README.md"], "README.md is a file, not a folder"),
+        (["evaluate", "--out", "README.md"], "README.md is a file, not a folder"),
+        (["train", "vae", "--config", "a.toml", "--out", "README.md"], "README.md is a file, not a folder"),
+        (["world", "sample", "--out", "README.md"], "README.md is a file, not a folder"),
         (["world", "sample", "--out", "x", "--count", "0"], "at least 1"),
         (["world", "sample", "--out", "x", "--size", "2x2"], "width"),
     ],
@@ -290,7 +305,7 @@ def test_a_mistake_is_one_sentence(sora, monkeypatch, tmp_path, arguments, says)
 
 def test_an_existing_file_survives_a_mistake(sora, tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"precious")
-    assert sora("generate", "x", "-o", tmp_path / "a.mp4", "--solver", "magic")[0] == 2
+    assert sora("generate", "x", "-o", tmp_path / "a.mp4", "--steps", 10_000_000)[0] == 2
     assert (tmp_path / "a.mp4").read_bytes() == b"precious"
     assert os.listdir(tmp_path) == ["a.mp4"]
 
@@ -356,6 +371,37 @@ def test_an_interrupt_leaves_no_half_file(tmp_path, tiny_checkpoint, number):
     assert running.returncode == 130, err
     assert "interrupted" in one_sentence(err.decode()) and said == b""
     assert os.listdir(tmp_path) == []
+
+
+def test_a_missing_library_is_one_sentence(tmp_path):
+    """Without site-packages the interpreter has none of them, as beside a bare clone."""
+    line = [sys.executable, "-S", "-m", "sora_core", "generate", "a ball", "-o", str(tmp_path / "a.mp4")]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 2 and done.stdout == ""
+    assert "python -m pip install -r requirements.txt numpy pillow tqdm" in one_sentence(done.stderr)
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("module, says", [("torch", "Sora needs PyTorch"), ("sora_core.pipeline", None)])
+def test_only_libraries_are_said_to_be_missing(sora, monkeypatch, tmp_path, module, says):
+    monkeypatch.setitem(sys.modules, module, None)  # its import fails, as where it is not there
+    line = ["inspect", "generate", "a ball", "-o", tmp_path / "a.png"]
+    if says is None:
+        with pytest.raises(ModuleNotFoundError):
+            sora(*line)
+    else:
+        code, _, err = sora(*line)
+        assert code == 2 and says in one_sentence(err)
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [(["--size", "big"], "not a size"), (["--fps", "500"], "frame rate"), (["--seconds", "90"], "at most 60")],
+)
+def test_sizes_are_refused_before_a_model_is_loaded(sora, tmp_path, arguments, says):
+    code, _, err = sora("generate", "x", "-o", tmp_path / "a.mp4", *arguments, "--checkpoint", "none.safetensors")
+    assert code == 2 and says in one_sentence(err)
 
 
 def test_a_full_disk_is_one_sentence(tmp_path, tiny_checkpoint):

@@ -274,6 +274,18 @@ def test_a_timeline_in_place_of_a_prompt(sora, film, tmp_path):
     assert sora("extend", film(), "--timeline", line, "-o", tmp_path / "b.mp4", "--frames", 16)[0] == 0
 
 
+@pytest.mark.parametrize("command, before", [("generate", 0), ("loop", 0), ("extend", 11), ("connect", 22)])
+def test_a_timeline_says_how_long_what_is_new_is(sora, film, tmp_path, command, before):
+    files = [film(), film("b.mp4")][: before // 11]
+    line = "0-1s: a ball; 1-1.5s: a star"
+    assert sora(command, *files, "--timeline", line, "-o", tmp_path / "c.mp4")[0] == 0
+    assert probe(tmp_path / "c.mp4").frames == before + 12
+    if command != "loop":  # which has whole latent frames
+        uneven = "0-1s: a ball; 1-1.7s: a star"  # 13.6 frames at 8 a second
+        assert sora(command, *files, "--timeline", uneven, "-o", tmp_path / "d.mp4")[0] == 0
+        assert probe(tmp_path / "d.mp4").frames == before + 14
+
+
 def test_a_timeline_counts_from_the_first_new_frame():
     from sora_core.canvas import empty
     from sora_core.grid import Grid
@@ -300,9 +312,11 @@ def test_inspect(sora, film, tmp_path, command):
     "arguments, says",
     [
         (["extend", "VIDEO"], "takes VIDEO PROMPT"),
-        (["extend", "VIDEO", "a", "b"], "takes VIDEO PROMPT"),
+        (["extend", "VIDEO", "a", "b"], "takes VIDEO PROMPT: put the prompt in quotes"),
         (["extend", "none.mp4", "a"], "none.mp4 is not there"),
-        (["extend", "VIDEO", "a", "--timeline", "0-2s: a"], "in place of the prompt"),
+        (["extend", "VIDEO", "a", "--timeline", "0-2s: a"], "either PROMPT or --timeline, not both"),
+        (["extend", "VIDEO", "--timeline", "0-1s: a; 1-2s: b", "--seconds", "1"], "write --seconds 2"),
+        (["extend", "VIDEO", "--timeline", "0-1s: a; 1-2s: b", "--frames", "24"], "the new frames at 3 s"),
         (["extend", "VIDEO", "--timeline", "nonsense"], "is not a timeline"),
         (["extend", "VIDEO", "--timeline", "0-1s: a; 2-3s: b"], "leave a gap"),
         (["extend", "VIDEO", "--timeline", "0-2s: a; 1-3s: b"], "overlap"),
@@ -324,7 +338,10 @@ def test_inspect(sora, film, tmp_path, command):
         (["edit", "VIDEO", "a", "--mask", "none.png"], "none.png is not there"),
         (["edit", "VIDEO", "a", "--mask", "VIDEO", "--fps", "4", "--seconds", "1"], "Unrecognized"),
         (["reframe", "VIDEO", "a"], "needs the new size"),
-        (["reframe", "VIDEO", "a", "--size", "64x48"], "nothing is to be invented"),
+        (
+            ["reframe", "VIDEO", "a", "--size", "64x48"],
+            "is fitted into 64x48 and fills it, so nothing is to be invented",
+        ),
         (["refine", "VIDEO"], "needs the new size"),
         (["refine", "VIDEO", "--size", "16x12"], "larger size"),
         (["refine", "VIDEO", "--size", "64x64"], "another shape"),
