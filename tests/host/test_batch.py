@@ -223,8 +223,19 @@ def test_rows_that_fail_are_named_tried_again_and_hinder_no_other(server, tmp_pa
     asked = ["batch", str(tmp_path / "fine.json"), *common, "--out", str(tmp_path / "out")]
     assert main([*asked, "--set", "EmptyImage.width={width}"]) == 2
     told = capsys.readouterr().err
-    assert "1 of 3 rows failed (row 2: EmptyImage: " in told and "the same command tries them again." in told
+    assert "1 of 3 rows failed (row 2: EmptyImage: " in told and "mend the setting, its cell in the table" in told
     assert {row: record.state for row, record in records(tmp_path).items()} == {1: DONE, 2: "failed", 3: DONE}
+    # Mended in the table, it is done, and the others are left alone.
+    (tmp_path / "t.csv").write_text("width\n8\n12\n16\n")
+    queued = len(server.get("/history"))
+    assert main([*asked, "--set", "EmptyImage.width={width}"]) == 0
+    assert len(server.get("/history")) == queued + 1
+    # Refused rows are told in the order of the table, however the answers come.
+    (tmp_path / "t.csv").write_text("width\n" + "999999999\n" * 12)
+    asked[-1] = str(tmp_path / "refused")
+    assert main([*asked, "--set", "EmptyImage.width={width}"]) == 2
+    told = re.findall(r"(?<!\()row (\d+): ", capsys.readouterr().err)
+    assert told == [str(row) for row in range(1, 13)]
 
 
 def test_a_workflow_that_saves_nothing(server, tmp_path, capsys):
