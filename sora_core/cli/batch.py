@@ -27,7 +27,9 @@ def register(commands: Commands) -> None:
     batch.add_argument(
         "--upload", action="append", default=[], metavar="NODE.INPUT=FILE", help="send a file to the host and set it"
     )
-    batch.add_argument("--out", type=place, required=True, metavar="DIR|URL", help="folder, or s3://... (fsspec)")
+    batch.add_argument(
+        "--out", type=place, required=True, metavar="DIR|URL", help="folder, or s3://..., gs://... (fsspec)"
+    )
     batch.add_argument("--name", default="{row:05d}", metavar="PATTERN", help="of the results (default {row:05d})")
     batch.add_argument(
         "--host", action="append", default=[], metavar="URL", help=f"default {HOST}; several only with --ray"
