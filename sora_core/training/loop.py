@@ -10,7 +10,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +25,8 @@ from ..errors import UserError
 from .curves import draw_curves
 from .optim import build_optimizer
 from .parallel import Ranks, Step, full, gathered, local, parallelize, shared_like, total
+
+STATE = "state.safetensors"
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class _Swapped:
 
 
 class Loop:
-    """Trains `task` as `config` says, in `folder`: state.safetensors, log.jsonl, curves.png, sheets/, the checkpoint.
+    """Trains `task` as `config` says, in `folder`: state and checkpoint, log.jsonl, curves.png, sheets/.
 
     Methods that are said to be called together hold a collective operation where several processes train.
     """
@@ -120,10 +122,14 @@ class Loop:
 
     @property
     def state_path(self) -> Path:
-        return self.folder / "state.safetensors"
+        return self.folder / STATE
 
     def save(self):
-        """Write the state. All processes call this together; the first writes."""
+        """Write the checkpoint and the state. All processes call this together; the first writes.
+
+        In this order: no state stands whose steps the checkpoint lacks, wherever a kill falls.
+        """
+        self._with_averaged(lambda module: self.task.export(module, self.folder, self.step))
         tensors = {f"model.{k}": v for k, v in self.module.state_dict().items()}
         tensors |= {f"ema.{k}": v for k, v in self.ema.tensors.items()}
         for index, state in self.optimizer.state_dict()["state"].items():
@@ -270,22 +276,25 @@ class Loop:
         return SummaryWriter(self.folder / "tensorboard", purge_step=self.step)
 
     def report(self):
-        """Sample sheet and checkpoint of the averaged weights, and the curves. All processes call this together."""
+        """Sample sheet of the averaged weights, and the curves. All processes call this together."""
+        self._with_averaged(self._show)
+
+    def _with_averaged(self, use: Callable[[nn.Module], None]):
+        """In the first process, call `use` with the module that carries the averaged weights."""
         if self.config.parallel == "fsdp" and self.ranks.world > 1:
             averaged = {name: full(tensor) for name, tensor in self.ema.tensors.items()}
             if self.chief:
                 self.whole.load_state_dict(averaged)
-                self._show(self.whole.to(self.device).eval())
+                with torch.no_grad():
+                    use(self.whole.to(self.device).eval())
                 self.whole.cpu()
         elif self.chief:
             self.module.eval()
-            with self.ema.swapped(self.module):
-                self._show(self.module)
+            with torch.no_grad(), self.ema.swapped(self.module):
+                use(self.module)
             self.module.train()
 
-    @torch.no_grad()
     def _show(self, module: nn.Module):
         (self.folder / "sheets").mkdir(exist_ok=True)
         self.task.sheet(module, self.folder / "sheets" / f"{self.step:07d}.png")
-        self.task.export(module, self.folder, self.step)
         draw_curves(self.folder / "log.jsonl", self.folder / "curves.png")

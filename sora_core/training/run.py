@@ -9,7 +9,7 @@ import torch
 
 from ..errors import UserError
 from .data import Reader
-from .loop import Loop, LoopConfig
+from .loop import STATE, Loop, LoopConfig
 from .parallel import Ranks, processes
 
 if sys.version_info >= (3, 11):
@@ -84,6 +84,8 @@ def main(
 def _train(kind: str, config: str | Path, out: Path, resume: bool, minutes: float | None, ranks: Ranks) -> None:
     table = read_config(config)
     settings = build(LoopConfig, table.get("loop", {}), f"[loop] in {config}")
+    if not resume and (out / STATE).exists():  # before the task, which may read many files, is made
+        raise UserError(f"{out} already holds a run: add --resume to continue it, or choose another --out.")
     torch.manual_seed(settings.seed)  # the weights before the first step
     task = make_task(kind, table, settings, ranks.device, config)
     if settings.init and not resume:
@@ -91,8 +93,6 @@ def _train(kind: str, config: str | Path, out: Path, resume: bool, minutes: floa
     loop = Loop(task, settings, out, ranks=ranks)
     if resume:
         loop.resume()
-    elif loop.state_path.exists():
-        raise UserError(f"{out} already holds a run: add --resume to continue it, or choose another --out.")
     if task.reader and ranks.rank == 0:
         _tell(task.reader, out)
     loop.run(minutes)

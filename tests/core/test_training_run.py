@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from sora_core.checkpoint import load
@@ -124,6 +125,9 @@ def test_killed_and_resumed_equals_undisturbed(kind, config, tmp_path):
     process.send_signal(signal.SIGKILL)
     error = process.communicate()[1]
     assert process.returncode == -signal.SIGKILL, error
+    with safe_open(tmp_path / "killed" / "state.safetensors", "pt") as state:
+        saved = int(state.metadata()["step"])
+    assert int(load(tmp_path / "killed" / f"{kind}.safetensors").card["steps"]) >= saved  # long before the first sheet
     main(kind, path, out=tmp_path / "killed", resume=True)
     assert same_state(tmp_path / "straight", tmp_path / "killed")
     assert [row["step"] for row in rows(tmp_path / "killed")] == list(range(1, STEPS + 1))
@@ -236,6 +240,8 @@ def test_mistakes_are_one_sentence(config, tmp_path):
     main("vae", path, out=tmp_path / "run", minutes=1e-9)
     with pytest.raises(UserError, match="already holds a run"):
         main("vae", path, out=tmp_path / "run")
+    with pytest.raises(UserError, match="already holds a run"):  # said before files are looked for
+        main("vae", config("vae", FILES, folder=tmp_path / "nowhere"), out=tmp_path / "run")
     with pytest.raises(UserError, match="ddp or fsdp"):
         main("vae", config("vae", loop="parallel = 'both'"), out=tmp_path / "other")
     with pytest.raises(UserError, match="written by another network"):
