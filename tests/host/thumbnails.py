@@ -14,7 +14,7 @@ from pathlib import Path
 
 import av
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from sora_core import canvas as canvases
 from sora_core.batch.host import PACK, Server, find_hosts
@@ -79,14 +79,14 @@ def frames_of(path: Path) -> list[Image.Image]:
 
 
 def thumbnail(frames: list[Image.Image]) -> Image.Image:
-    """One frame, or four two by two with a gap."""
+    """One frame, or four two by two with a gap; what is not square has bars."""
     if len(frames) == 1:
-        return frames[0].resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        return ImageOps.pad(frames[0], (SIDE, SIDE), Image.Resampling.BICUBIC)
     gap, side = 4, (SIDE - 4) // 2
     sheet = Image.new("RGB", (SIDE, SIDE), "white")
     for i, frame in enumerate(frames):
         place = (i % 2 * (side + gap), i // 2 * (side + gap))
-        sheet.paste(frame.resize((side, side), Image.Resampling.BICUBIC), place)
+        sheet.paste(ImageOps.pad(frame, (side, side), Image.Resampling.BICUBIC), place)
     return sheet
 
 
