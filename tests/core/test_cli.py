@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import av
@@ -362,7 +363,8 @@ def test_help_is_quick_and_needs_nothing_heavy():
 def test_an_interrupt_leaves_no_half_file(tmp_path, tiny_checkpoint, number):
     line = [sys.executable, "-m", "sora_core", "generate", "a ball", "-o", str(tmp_path / "a.mp4")]
     line += ["--checkpoint", str(tiny_checkpoint), "--steps", "1000", "--size", "256x256", "--frames", "33"]
-    running = subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell starts background jobs deaf to it
+    running = subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=heed)
     seen = b""
     while b"1000 [" not in seen and running.poll() is None:  # the bar is there, so sampling has begun
         seen += running.stderr.read(1)
