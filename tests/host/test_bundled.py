@@ -15,7 +15,8 @@ def bundled() -> Pipeline:
 def test_the_host_gives_the_latent_of_the_command_line(server, latents, bundled):
     prompt = "a yellow star moves to the left in the night"
     g = Clip("bundled", prompt, width=64, height=64, frames=17, negative="")
-    node = g.keep(g.sample(seed=11, steps=4, cfg=4.0, solver="ab2"))
+    low, high = bundled.settings.interval  # of the checkpoint's card
+    node = g.keep(g.sample(seed=11, steps=4, cfg=4.0, solver="ab2", cfg_from=low, cfg_to=high))
     canvas = canvases.empty(bundled.grid(64, 64, 17))
     ours = bundled.fill(canvas, prompt, seed=11, steps=4, cfg=4.0, solver="ab2")
     assert (latents(server.run(g.api), node) - ours).abs().max() <= 1e-4

@@ -141,20 +141,20 @@ def test_progress_counts_every_step_and_tells_the_time_left(server):
 @pytest.mark.parametrize("ours", [True, False], ids=["SoraSampler", "KSampler"])
 def test_the_clip_plays_between_the_steps(server, ours):
     """At the clip's pace: 15 latent frames in a second at 60 fps, whatever a step takes."""
-    g = Clip(TINY, width=160, height=96, frames=33, fps=60.0)
+    g = Clip(TINY, width=256, height=160, frames=33, fps=60.0)
     if ours:
-        node = g.sample(steps=3, seed=77, window=9)
+        node = g.sample(steps=5, seed=77, window=9)
     else:
         timed = g("LTXVConditioning", positive=g.positive, negative=g.negative, frame_rate=60.0)
-        node = g.ksample(steps=3, seed=77, positive=timed[0], negative=timed[1])
+        node = g.ksample(steps=5, seed=77, positive=timed[0], negative=timed[1])
     g.keep(node)
     heard = []
     server.run(g.api, on_event=lambda kind, data: heard.append((time.monotonic(), kind, data)))
     steps = [i for i, (_, kind, data) in enumerate(heard) if kind == "progress" and data["node"] == node[0]]
-    assert len(steps) == 3
+    assert len(steps) == 5
     between = [(at, to_array(data["image"])) for at, kind, data in heard[steps[0] : steps[-1]] if kind == "preview"]
     height, width, _ = between[0][1].shape
-    assert abs(width / height - 160 / 96) < 0.05  # a frame at a time
+    assert abs(width / height - 256 / 160) < 0.05  # a frame at a time
     times = [at for at, _ in between]
     assert len(times) >= 9, "a step has to take longer than a few frames"
     assert 1 / 20 < np.median(np.diff(times)) < 1 / 10
