@@ -24,6 +24,7 @@ SHOTS = PACK / "out" / "browser"
 SECONDS = 120  # the front end loads its hundreds of files slowly beside other work
 HOSTS_OWN = re.compile(  # what the front end itself asks for in vain or complains of, on a fresh installation
     r"/user\.css|/userdata|/favicon\.ico|graph accessed before initialization|Comfy\.InstalledVersion|/missingModel"
+    r"|https://huggingface\.co/|fetching file size"  # it asks for the sizes of models that it offers
 )
 
 
