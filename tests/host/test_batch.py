@@ -182,7 +182,8 @@ def test_a_killed_run_goes_on_where_it_was_and_queues_nothing_twice(bench, serve
     assert bench.right(tmp_path / "out", 30) == 30
     assert len(server.get("/history")) == queued + 30  # what the host had already got was found, not queued again
     after = records(tmp_path)
-    assert all(after[row].prompt_id == record.prompt_id for row, record in before.items())
+    done = {row: record for row, record in before.items() if record.state == DONE}  # one may be named but not yet sent
+    assert len(done) >= 5 and all(after[row].prompt_id == record.prompt_id for row, record in done.items())
 
 
 def test_an_interrupt_clears_the_queue_and_keeps_what_was_done(server, tmp_path):

@@ -210,7 +210,8 @@ class Case(Graph):
         if type_ == "IMAGE":
             return self("EmptyImage", width=32, height=32, batch_size=1, color=255)[0]
         if type_ == "VIDEO":
-            return self("CreateVideo", images=self.source("IMAGE"), fps=8.0)[0]
+            frames = self("EmptyImage", width=32, height=32, batch_size=9, color=255)[0]
+            return self("CreateVideo", images=frames, fps=8.0)[0]
         raise AssertionError(f"tell this test where {type_} comes from")
 
 
