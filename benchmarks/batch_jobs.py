@@ -9,7 +9,7 @@
   (SIGKILL) halfway. Bar: 200 results of the right colour; what was done before the kill was not done again.
 - driver: the same, but the program itself is killed halfway and started again.
 
-Needs a ComfyUI (COMFYUI_PATH, ~/comfy/ComfyUI) and `pip install 'sora-canvas[cluster]'`; /proc, so Linux only.
+Needs a ComfyUI (COMFYUI_PATH, ~/comfy/ComfyUI) and `pip install '.[cluster]'` in the clone; /proc, so Linux only.
 """
 
 from __future__ import annotations

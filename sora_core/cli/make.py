@@ -149,9 +149,11 @@ def look(command: Making, asked) -> dict:
 
     from ..inspect import column, picture
     from ..pipeline import Pipeline
-    from ..video import VideoWriter, check_output
+    from ..video import VideoWriter, check_output, is_image
 
     start = time.monotonic()
+    if not is_image(asked.output):
+        raise UserError(f"sora inspect draws one picture: {asked.output.name} must end in .png, .jpg or .webp.")
     asked.still = False
     check_output(asked.output, 1)
     read(command, asked)
@@ -205,8 +207,8 @@ def part_prompt(prompt, part):
     lead, new = part.first / grid.fps, part.count / grid.fps
     if prompt.seconds < new - 0.5 / grid.fps - 1e-6:  # seconds become whole frames
         raise UserError(
-            f"The timeline ends at {prompt.seconds:g} s and the new frames at {new:g} s: let the last prompt hold "
-            "until then."
+            f"The timeline ends at {prompt.seconds:g} s and the new frames at {new:g} s: write "
+            f"{prompt.spans[-1].start:g}-{new:g}s for the last prompt."
         )
     ends = [span.end + lead for span in prompt.spans]
     ends[-1] = max(ends[-1], grid.seconds)

@@ -68,7 +68,7 @@ def photographs(setting: Setting) -> Result:
     if not pictures:
         return Result(
             "Codec: photographs",
-            'Not measured: the photographs come with scikit-image (pip install "sora-canvas[evaluate]").',
+            "Not measured: the photographs come with scikit-image (pip install scikit-image).",
             {"quality": [mean("PSNR, mean over photographs", [], "dB", bar=27)]},
         )
     native, small, rows = [], [], []

@@ -144,9 +144,7 @@ class Loop:
         write_tensors(self.state_path, kept, {"step": str(self.step)} | self.task.settings())
 
     def resume(self):
-        """Continue from `state.safetensors`; a folder without one is an error."""
-        if not self.state_path.exists():
-            raise UserError(f"There is nothing to resume: {self.state_path} does not exist; start without --resume.")
+        """Continue from `state.safetensors`."""
         with safe_open(self.state_path, "pt") as file:
             settings = file.metadata()
             self.step = int(settings.pop("step"))

@@ -84,8 +84,11 @@ def main(
 def _train(kind: str, config: str | Path, out: Path, resume: bool, minutes: float | None, ranks: Ranks) -> None:
     table = read_config(config)
     settings = build(LoopConfig, table.get("loop", {}), f"[loop] in {config}")
-    if not resume and (out / STATE).exists():  # before the task, which may read many files, is made
+    started = (out / STATE).exists()  # asked before the task, which may read many files, is made
+    if started and not resume:
         raise UserError(f"{out} already holds a run: add --resume to continue it, or choose another --out.")
+    if resume and not started:
+        raise UserError(f"There is nothing to resume: {out / STATE} does not exist; start without --resume.")
     torch.manual_seed(settings.seed)  # the weights before the first step
     task = make_task(kind, table, settings, ranks.device, config)
     if settings.init and not resume:

@@ -316,7 +316,7 @@ def test_inspect(sora, film, tmp_path, command):
         (["extend", "none.mp4", "a"], "none.mp4 is not there"),
         (["extend", "VIDEO", "a", "--timeline", "0-2s: a"], "either PROMPT or --timeline, not both"),
         (["extend", "VIDEO", "--timeline", "0-1s: a; 1-2s: b", "--seconds", "1"], "write --seconds 2"),
-        (["extend", "VIDEO", "--timeline", "0-1s: a; 1-2s: b", "--frames", "24"], "the new frames at 3 s"),
+        (["extend", "VIDEO", "--timeline", "0-1s: a; 1-2s: b", "--frames", "24"], "at 3 s: write 1-3s for the last"),
         (["extend", "VIDEO", "--timeline", "nonsense"], "is not a timeline"),
         (["extend", "VIDEO", "--timeline", "0-1s: a; 2-3s: b"], "leave a gap"),
         (["extend", "VIDEO", "--timeline", "0-2s: a; 1-3s: b"], "overlap"),
@@ -353,6 +353,7 @@ def test_inspect(sora, film, tmp_path, command):
         (["animate", "a", "--at", "0:VIDEO:nan"], "Every strength"),
         (["animate", "a", "--at", "0:none.png"], "none.png is not there"),
         (["inspect", "fly", "a"], "invalid choice"),
+        (["inspect", "generate", "a"], "must end in .png"),
     ],
 )
 def test_a_mistake_is_one_sentence(sora, film, tmp_path, arguments, says):

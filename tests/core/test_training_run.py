@@ -236,7 +236,7 @@ def test_latents_are_scaled_by_their_precision(config, tmp_path):
 def test_mistakes_are_one_sentence(config, tmp_path):
     path = config("vae")
     with pytest.raises(UserError, match="nothing to resume"):
-        main("vae", path, out=tmp_path / "none", resume=True)
+        main("vae", config("vae", FILES, folder=tmp_path / "nowhere"), out=tmp_path / "none", resume=True)
     main("vae", path, out=tmp_path / "run", minutes=1e-9)
     with pytest.raises(UserError, match="already holds a run"):
         main("vae", path, out=tmp_path / "run")
