@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -191,7 +192,8 @@ def test_an_interrupt_clears_the_queue_and_keeps_what_was_done(server, tmp_path)
     asked = ["batch", graph, "--table", rows, "--set", "EmptyImage.color={c}", "--out", str(tmp_path / "out")]
     asked += ["--host", server.url]
     queued = len(server.get("/history"))
-    running = process(asked)
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell starts background jobs deaf to it
+    running = process(asked, preexec_fn=heed)
     wait_for(lambda: any(record.state == DONE for record in records(tmp_path).values()))
     running.send_signal(signal.SIGINT)
     _, told = running.communicate(timeout=60)
