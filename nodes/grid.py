@@ -11,6 +11,7 @@ from ..sora_core import checkpoint as checkpoints
 from ..sora_core.errors import UserError
 from ..sora_core.grid import MAX_FPS, MAX_SECONDS, MAX_SIDE, MIN_SIDE, PRESETS, Geometry, Grid, frames_for
 from ..sora_core.memory import available_memory
+from ..sora_core.pipeline import Settings, from_card
 from ..sora_core.vae.config import S_STRIDE, T_STRIDE
 from . import host
 from .picture import picture_of
@@ -59,7 +60,12 @@ class SoraPatchGrid(io.ComfyNode):
             width, height = PRESETS[size]
         network = bundled_size() if model is None else host.size_of(model)
         grid = Grid(frames_of(length, unit, fps), height, width, fps, network.geometry)
-        needs = {"width": network.width, "depth": network.depth, "batch": batch_size}
+        needs = {
+            "width": network.width,
+            "bytes_per_element": network.bytes_per_element,
+            "batch": batch_size,
+            "window": network.window,
+        }
         grid.check_memory(memory_here(), **needs)
         latent = {"samples": torch.zeros(batch_size, *grid.latent_shape), "sora_grid": host.grid_to_latent(grid)}
         picture = picture_of(grid, grid.memory_bytes(**needs))
@@ -87,10 +93,10 @@ def memory_here() -> int | None:
 
 @functools.cache
 def bundled_size() -> "host.NetworkSize":
-    """Of the bundled model, read from the headers of its files."""
-    config = {
-        name: fields for path in checkpoints.resolve() for name, fields in checkpoints.read_header(path).config.items()
-    }
-    codec, transformer = (checkpoints.make_config(name, config[name]) for name in ("vae", "dit"))
+    """Of the bundled model, read from the headers of its files; its activations as float32."""
+    headers = [checkpoints.read_header(path) for path in checkpoints.resolve()]
+    of = {name: header for header in headers for name in header.networks}
+    codec, transformer = (checkpoints.make_config(name, of[name].config[name]) for name in ("vae", "dit"))
     geometry = Geometry(T_STRIDE, S_STRIDE, codec.channels, transformer.patch)
-    return host.NetworkSize(geometry, transformer.width, transformer.depth)
+    windowing = from_card(Settings, of["dit"].card.get("settings"))
+    return host.NetworkSize(geometry, transformer.width, windowing.window, 4)

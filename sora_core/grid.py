@@ -198,31 +198,28 @@ class Grid:
     def memory_bytes(
         self,
         width: int = 384,
-        depth: int = 12,
         bytes_per_element: int = 4,
         *,
         batch: int = 1,
-        streamed: bool = True,
         window: int | None = None,
     ) -> int:
-        """An estimate, in bytes, of what sampling this grid and decoding it holds at once.
+        """An estimate, in bytes, of what sampling this grid and decoding it as a stream holds at once.
+
+        The weights are not in it: they are loaded by the time this is asked, or are the host's to move out of the way.
 
         Args:
-            width, depth: of the transformer.
-            bytes_per_element: of its weights and activations (4 float32, 2 bfloat16).
+            width: of the transformer.
+            bytes_per_element: of its activations (4 float32, 2 bfloat16).
             batch: videos sampled together; the two passes of guidance follow each other.
-            streamed: frames leave as they are decoded; otherwise the whole film is held as float32 pixels too.
             window: latent frames that the transformer sees at once; None is all.
         """
-        weights = 18 * width * width * depth  # attention 4, cross-attention 4, mlp 8, modulation and text about 2
         moments, ny, nx = self.patches
         seen = moments if window is None else min(moments, -(-window // self.geometry.patch[0]))
         activations = 14 * batch * seen * ny * nx * width  # residual, q k v, the attention's result, the mlp's 4 + 4
         latents = 6 * 4 * batch * math.prod(self.latent_shape)  # x, noise, x0 twice, a kept copy, work space: float32
         pixels = self.height * self.width * 4
         codec = 64 * pixels * min(self.frames, self.geometry.t_stride)  # the decoder's widest feature maps
-        film = 0 if streamed else 3 * pixels * self.frames
-        return (weights + activations) * bytes_per_element + latents + codec + film
+        return activations * bytes_per_element + latents + codec
 
     def check_memory(self, available: int | None, **model) -> None:
         """Refuse what cannot fit before anything is allocated.
@@ -270,13 +267,13 @@ def largest(fits, most: int) -> int:
     return low
 
 
-def same_shape(width: int, height: int, pixels: int, multiple: int = 8) -> tuple[int, int] | None:
-    """The largest (width, height) of nearly the same shape with at most `pixels` pixels, in multiples of `multiple`.
+def same_shape(width: int, height: int, pixels: int) -> tuple[int, int] | None:
+    """The largest (width, height) of nearly the same shape with at most `pixels` pixels, in multiples of 8.
 
     Returns None where a side would fall below `MIN_SIDE`.
     """
     scale = math.sqrt(pixels / (width * height))
-    w, h = (int(side * scale + 1e-9) // multiple * multiple for side in (width, height))
+    w, h = (int(side * scale + 1e-9) // 8 * 8 for side in (width, height))
     return (w, h) if min(w, h) >= MIN_SIDE else None
 
 

@@ -51,13 +51,13 @@ def describe_size(name: str) -> dict[str, object]:
     return {"dit": name, "dit parameters": count, "dit config": asdict(config)} | transformer_flops(config)
 
 
-def transformer_flops(config, frames: int = 5, height: int = 8, width: int = 8) -> dict[str, object]:
-    """Floating point operations of one forward pass over a latent of 17 frames of 64 x 64 pixels, by default.
+def transformer_flops(config) -> dict[str, object]:
+    """Floating point operations of one forward pass over a latent of 17 frames of 64 x 64 pixels.
 
     Counted by torch on tensors without memory: a multiplication and an addition are two.
     """
     pt, py, px = config.patch
-    t, h, w = (math.ceil(n / p) * p for n, p in zip((frames, height, width), (pt, py, px), strict=True))
+    t, h, w = (math.ceil(n / p) * p for n, p in zip((5, 8, 8), (pt, py, px), strict=True))
     with torch.device("meta"):
         dit = config_classes("dit")[1](config)
         told = torch.empty(1, TEXT_TOKENS, config.text_width)

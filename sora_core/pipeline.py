@@ -121,12 +121,10 @@ class Pipeline(Codec):
 
     def check_memory(self, grid: Grid) -> None:
         """Refuse a grid that this machine cannot hold, before anything is allocated."""
-        weights = next(self.dit.parameters())
-        config = self.dit.config
+        weights, config = next(self.dit.parameters()), self.dit.config
         grid.check_memory(
             available_memory(self.device),
             width=config.width,
-            depth=config.depth,
             bytes_per_element=weights.element_size(),
             window=self.settings.window,
         )

@@ -22,8 +22,6 @@ from ...sora_core.windows import Windowing
 from .conditioning import cut, reads_image, told_of
 from .model import SoraModel
 
-HOST_WINDOW = 21  # latent frames: 81 frames of Wan 2.1, what the host's video models of today were trained on at least
-
 
 @dataclass(frozen=True)
 class Seen:
@@ -38,22 +36,6 @@ class Seen:
     level: Tensor
     cells: list[int]
     times: Tensor | None
-
-
-def windowing_of(inner, window: int) -> Windowing:
-    """How a model fills what is long; a window of 0 latent frames is the model's own.
-
-    Raises:
-        UserError: a window without room for context and something new.
-    """
-    if isinstance(inner, SoraModel):
-        how = inner.windowing
-        how = replace(how, window=window) if window else how
-    else:
-        size = window or HOST_WINDOW
-        how = Windowing(size, max(1, size // 4), anchor=False, history=0.0)
-    how.check_windows()
-    return how
 
 
 class FilmSampler(comfy.samplers.Sampler):

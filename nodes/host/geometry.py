@@ -1,17 +1,19 @@
-"""The geometry of any MODEL and VAE of the host: channels, strides and patches, read from the objects themselves."""
+"""The geometry of any MODEL and VAE of the host: channels, strides, patches and window, read from the objects."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...sora_core.errors import UserError
 from ...sora_core.grid import Geometry
+from ...sora_core.windows import Windowing
 from .codec import HostVAE
 from .model import SoraModel
 
-# Where the host's video transformers keep their width and blocks: Wan, HunyuanVideo, LTX-Video, Cosmos, Mochi.
+# Where the host's video transformers keep their width: Wan, HunyuanVideo, LTX-Video, Cosmos, Mochi.
 WIDTHS = ("dim", "hidden_size", "inner_dim", "model_channels", "hidden_size_x")
-BLOCKS = ("blocks", "transformer_blocks", "double_blocks", "single_blocks")
+
+HOST_WINDOW = 21  # latent frames: 81 frames of Wan 2.1, what the host's video models of today were trained on at least
 
 # (frames, pixels) per latent cell of the host's video formats, for hosts whose formats do not say it (0.8).
 STRIDES = {
@@ -27,11 +29,18 @@ STRIDES = {
 
 @dataclass(frozen=True)
 class NetworkSize:
-    """What a grid needs to know of a model."""
+    """What a grid needs to know of a model.
+
+    Attributes:
+        width: features of a token.
+        window: latent frames that it sees at once.
+        bytes_per_element: of its activations.
+    """
 
     geometry: Geometry
     width: int
-    depth: int
+    window: int
+    bytes_per_element: int
 
 
 def geometry_of(vae) -> Geometry:
@@ -62,18 +71,34 @@ def size_of(model) -> NetworkSize:
     """
     inner = model.model
     network, latents = inner.diffusion_model, inner.latent_format
+    held = windowing_of(inner, 0).window, (inner.manual_cast_dtype or inner.get_dtype()).itemsize
     if isinstance(inner, SoraModel):
-        return NetworkSize(inner.geometry, network.config.width, network.config.depth)
+        return NetworkSize(inner.geometry, network.config.width, *held)
     name = type(inner).__name__
     if latents.latent_dimensions != 3:
         raise UserError(f"{name} makes no videos: connect a video model, such as that of Load Sora Model.")
     t_stride, s_stride = strides_of(latents)
     geometry = Geometry(t_stride, s_stride, latents.latent_channels, patch_of(network))
     width = next((getattr(network, name) for name in WIDTHS if hasattr(network, name)), None)
-    depth = sum(len(getattr(network, name)) for name in BLOCKS if hasattr(network, name))
-    if width is None or not depth:
+    if width is None:
         raise UserError(f"{name} is built in a way that this pack does not know: use the host's own nodes for it.")
-    return NetworkSize(geometry, width, depth)
+    return NetworkSize(geometry, width, *held)
+
+
+def windowing_of(inner, window: int) -> Windowing:
+    """How a model fills what is long; a window of 0 latent frames is the model's own.
+
+    Raises:
+        UserError: a window without room for context and something new.
+    """
+    if isinstance(inner, SoraModel):
+        how = inner.windowing
+        how = replace(how, window=window) if window else how
+    else:
+        size = window or HOST_WINDOW
+        how = Windowing(size, max(1, size // 4), anchor=False, history=0.0)
+    how.check_windows()
+    return how
 
 
 def strides_of(latents) -> tuple[int, int]:

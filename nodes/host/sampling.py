@@ -12,7 +12,8 @@ from ...sora_core import flow, sampler
 from ...sora_core.canvas import Canvas
 from ...sora_core.errors import UserError
 from .conditioning import told_of, with_canvas
-from .films import FilmSampler, check_loop, fill_windows, windowing_of
+from .films import FilmSampler, check_loop, fill_windows
+from .geometry import windowing_of
 from .levels import FRAME, PATCH, Lumped, kind_of, own_level
 from .model import SoraModel
 from .preview import Live, Playhead

@@ -13,11 +13,11 @@ SHOWN = (*ALL_FOUR, "all four", "count", "style", "camera")  # in the order of t
 Verdict = Mapping[str, bool | None]  # attribute -> right, wrong, or None where the question does not arise
 
 
-def wilson(right: int, of: int, z: float = 1.96) -> tuple[float, float]:
+def wilson(right: int, of: int) -> tuple[float, float]:
     """The 95 % interval of a share (Wilson 1927), which behaves near 0 and 1 and for few cases."""
     if of == 0:
         return 0.0, 1.0
-    share = right / of
+    share, z = right / of, 1.96
     middle = share + z * z / (2 * of)
     spread = z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
     scale = 1 + z * z / of

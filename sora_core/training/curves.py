@@ -8,13 +8,13 @@ from PIL import Image, ImageDraw
 SKIP = {"step", "seconds", "lr", "tokens", "clips"}
 
 
-def draw_curves(log: Path, out: Path, size: tuple[int, int] = (480, 160)) -> None:
+def draw_curves(log: Path, out: Path) -> None:
     """One panel per measure in `log` (one JSON object a line), over steps, from its lowest to its highest value."""
     if not Path(log).exists():
         return
     rows = [json.loads(line) for line in Path(log).read_text().splitlines()]
     names = sorted({name for row in rows for name in row} - SKIP)
-    width, height = size
+    width, height = 480, 160  # of a panel
     image = Image.new("RGB", (width, height * max(len(names), 1)), "white")
     draw = ImageDraw.Draw(image)
     for panel, name in enumerate(names):

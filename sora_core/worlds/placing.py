@@ -26,8 +26,8 @@ class Dice:
     def sign(self) -> int:
         return 1 if self.random() < 0.5 else -1
 
-    def vary(self, rgb, amount: float = 0.03) -> tuple[float, float, float]:
-        return tuple(round(min(1.0, max(0.0, c + self.uniform(-amount, amount))), 4) for c in rgb)
+    def vary(self, rgb) -> tuple[float, float, float]:
+        return tuple(round(min(1.0, max(0.0, c + self.uniform(-0.03, 0.03))), 4) for c in rgb)
 
 
 def place(dice: Dice, shapes, motions, wide: float, high: float, seconds: float, camera: str, amount: float):

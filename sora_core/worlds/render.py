@@ -16,7 +16,6 @@ from .vocabulary import COLOURS, EXTENT, NEON_RGB
 
 RING_HOLE = 0.58  # inner radius / outer radius
 STAR_WAIST = 0.45  # inner radius / outer radius
-_ROUND = ("ball", "ring")
 _PAD = {"flat": 0.0, "charcoal": 0.05, "neon": 0.17, "blueprint": 0.0}  # what a style paints outside the outline
 
 

@@ -117,7 +117,8 @@ def test_memory_grows_with_everything_that_costs():
     assert Grid(33, 128, 128).memory_bytes() > base.memory_bytes()
     assert base.memory_bytes(width=768) > base.memory_bytes()
     assert base.memory_bytes(bytes_per_element=2) < base.memory_bytes()
-    assert base.memory_bytes(streamed=False) - base.memory_bytes() == 3 * 4 * 17 * 128 * 128
+    assert base.memory_bytes(batch=2) > base.memory_bytes()
+    assert base.memory_bytes(window=2) < base.memory_bytes() == base.memory_bytes(window=5)
 
 
 def test_what_does_not_fit_is_refused_with_the_largest_size_that_does():

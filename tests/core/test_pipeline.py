@@ -261,7 +261,7 @@ def test_a_long_video_needs_the_memory_of_a_window(pipeline, monkeypatch):
     monkeypatch.setattr("sora_core.pipeline.available_memory", lambda device: 2**26)
     minute = pipeline.grid(192, 192, 1440, 24)
     with pytest.raises(UserError, match="192x192 with 1440 frames needs about"):
-        minute.check_memory(2**26, width=32, depth=2)
+        minute.check_memory(2**26, width=32)
 
 
 def test_moments_of_several_latent_frames_are_refused_where_they_cannot_be(pipeline):

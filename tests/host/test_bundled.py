@@ -22,6 +22,16 @@ def test_the_host_gives_the_latent_of_the_command_line(server, latents, bundled)
     assert (latents(server.run(g.api), node) - ours).abs().max() <= 1e-4
 
 
+@pytest.mark.parametrize("with_model", [True, False])
+def test_the_grid_of_a_minute_asks_for_the_memory_of_a_window(server, latents, with_model):
+    """720p: 2.6 GiB window by window; all of it at once would be 27."""
+    g = Clip("bundled", width=1280, height=720, frames=480)
+    if not with_model:
+        del next(node for node in g.api.values() if node["class_type"] == "SoraPatchGrid")["inputs"]["model"]
+    node = g.keep(g.latent)
+    assert tuple(latents(server.run(g.api), node).shape) == (1, 16, 121, 90, 160)
+
+
 def test_a_grid_without_a_model_is_the_bundled_models(server, latents, bundled):
     g = Clip("bundled")
     del next(node for node in g.api.values() if node["class_type"] == "SoraPatchGrid")["inputs"]["model"]
