@@ -85,7 +85,7 @@ class Lumped:
         """`model`, (x, sigma (B,)) -> x0 with `mask` as a condition, as what the solver calls."""
         own, level, latent = self.canvas.level, self.level, self.canvas.latent
         top = level.double().max()
-        scale = top if self.kind == ONE else 1.0  # what is not in the mask is in sigma
+        scale = level.double().amax((1, 2, 3, 4)) if self.kind == ONE else 1.0  # what is not in the mask is in sigma
         noise = sampler.field(self.canvas, seed) if (level > own).any() else None
 
         def denoise(x: Tensor, told: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ CASES = [
     Case("hunyuan", 32, 9, 64, 48, (16, 3, 6, 8), "one"),
     Case("ltx", 64, 17, 128, 96, (128, 3, 3, 4), "patch"),
 ]
-LEVELS = ["first", "ends", "region", "mixed", "edit"]
+LEVELS = ["first", "ends", "region", "mixed", "edit", "batch"]
 each_model = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 

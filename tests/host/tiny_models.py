@@ -214,11 +214,13 @@ class TinyCanvas:
 
     @classmethod
     def INPUT_TYPES(cls):
-        kinds = ["first", "ends", "region", "mixed", "edit", "video"]
+        kinds = ["first", "ends", "region", "mixed", "edit", "batch", "video"]
         return {"required": {"latent": ("LATENT",), "levels": (kinds,), "seed": ("INT", {"default": 0})}}
 
     def run(self, latent, levels, seed):
-        samples = torch.randn(latent["samples"].shape, generator=torch.Generator().manual_seed(seed))
+        count, *shape = latent["samples"].shape
+        count = 2 if levels == "batch" else count
+        samples = torch.randn(count, *shape, generator=torch.Generator().manual_seed(seed))
         level = torch.ones_like(samples[:, :1])
         half = 2 * (level.shape[-1] // 4)
         if levels in ("first", "ends", "mixed"):
@@ -231,6 +233,9 @@ class TinyCanvas:
             level[:, :, 1, :, half:] = 0.4
         if levels == "edit":
             level[:] = 0.6
+        if levels == "batch":
+            level[0], level[1, :, 1:] = 0.7, 0.4
+            level[1, :, 0] = 0
         mask = {} if levels == "video" else {"noise_mask": level}
         return latent | {"samples": samples} | mask, {"samples": level}
 
@@ -333,9 +338,10 @@ class TinyOracle:
                 level = level.view(len(x), 1, -1, 1, 1)
             else:
                 level = level.view(len(x), 1, *x.shape[2:])
-            seen = x - ((1 - level) * content + level * noise)
+            clean, noisy = (of.repeat(len(x) // len(of), 1, 1, 1, 1) for of in (content, noise))  # both passes in one
+            seen = x - ((1 - level) * clean + level * noisy)
             TinyOracle.errors[seed] = torch.maximum(TinyOracle.errors[seed], seen.abs().max())
-            return torch.where(level > 0, (x - content) / level.clamp(min=1e-9), torch.zeros_like(x))
+            return torch.where(level > 0, (x - clean) / level.clamp(min=1e-9), torch.zeros_like(x))
 
         model = model.clone()
         model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "oracle", predict)
