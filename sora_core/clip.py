@@ -47,6 +47,11 @@ class Clip:
         self.width, self.height = width or self.info.width, height or self.info.height
         self.fps = float(self.info.fps if fps is None else fps)
         self.changes = []
+        if not self.info.even:
+            self.changes.append(
+                f"{self.path.name} has no constant frame rate: its frames are held as long as they last, at "
+                f"{self.info.fps:g} fps."
+            )
         if (self.width, self.height) != (self.info.width, self.info.height):
             what = "scaled"
             if abs(self.width * self.info.height / (self.height * self.info.width) - 1) > 0.01:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from .formats import EXACT, IMAGE_ENDINGS
+from .timing import Timing, timing_of
 
 MOST_PIXELS = 2**26  # of a picture or frame: a little file can unpack to gigabytes
 
@@ -27,12 +29,14 @@ Source = str | os.PathLike | io.BytesIO  # a file, or the bytes of one
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Size of a video or image file: pixels, frames, and frames per second."""
+    """Size of a video or image file: pixels, frames, and frames per second; `even` where the file itself has a frame
+    for each of these, see `timing`."""
 
     width: int
     height: int
     frames: int
     fps: float
+    even: bool = True
 
     @property
     def seconds(self) -> float:
@@ -85,30 +89,26 @@ def _rgb(image: Image.Image) -> np.ndarray:
 def probe(path: Source) -> VideoInfo:
     """Width, height, frames and frame rate of a video or image file, as `read_frames` gives them.
 
-    The frames are counted from the packets: headers are often wrong or silent about it.
-
     Raises:
         UserError: no such file, or not a video or image that can be read.
     """
     if is_image(path):
         _, height, width = read_image(path).shape
         return VideoInfo(width, height, 1, 1.0)
-    with _Opened(path) as (container, stream):
+    with _explained(path), _Opened(path) as (container, stream):
         first = next(container.decode(stream), None)
         if first is None:
             raise UserError(f"{name_of(path)} holds no video frame.")
         width, height = first.width, first.height
         if first.rotation % 180:
             width, height = height, width
-        # GIF counts hundredths of a second: its first delays, rounded, would make 8.33 fps of 8
-        rate = (container.format.name == "gif" and stream.guessed_rate) or stream.average_rate or Fraction(8)
-        container.seek(0, stream=stream)
-        frames = sum(packet.size > 0 for packet in container.demux(stream))
-    return VideoInfo(width, height, max(1, frames), float(rate))
+    timing = _timing(path)
+    return VideoInfo(width, height, timing.frames, timing.rate, timing.even)
 
 
 def read_frames(path: Source, start: float = 0.0, seconds: float = math.inf) -> Iterator[Tensor]:
-    """The frames of a video (or the one of an image) as (3, H, W) in [-1, 1], upright, one at a time.
+    """The frames of a video (or the one of an image) as (3, H, W) in [-1, 1], upright, one at a time, at a constant
+    rate: see `timing`.
 
     Args:
         start: seconds into the video; what lies before is skipped, not decoded, as far as its key frames allow.
@@ -120,24 +120,59 @@ def read_frames(path: Source, start: float = 0.0, seconds: float = math.inf) -> 
     if is_image(path):
         yield read_image(path)
         return
-    count, reformatter = 0, VideoReformatter()
-    with _Opened(path) as (container, stream):
-        begin = stream.start_time or 0
-        if start > 0:
-            container.seek(begin + int(start / stream.time_base), stream=stream)
-        for frame in container.decode(stream):
-            at = 0.0 if frame.pts is None else float((frame.pts - begin) * stream.time_base)
-            if at < start - 1e-6:
-                continue
-            if at >= start + seconds - 1e-6:
+    timing, reformatter = _timing(path), VideoReformatter()
+    first = at = math.ceil((start - 1e-6) * timing.rate)
+    stop = math.ceil(min((start + seconds - 1e-6) * timing.rate, timing.frames))
+    held, number = None, -1  # a frame, and where it is first shown
+
+    def shown(until: int) -> Iterator[Tensor]:
+        nonlocal at
+        if held is not None and at < until:
+            yield from itertools.repeat(_pixels(held, reformatter), until - at)
+            at = until
+
+    with _explained(path):
+        for frame in _decoded(path, timing, first, start):
+            following = timing.number(frame.pts, number)
+            yield from shown(min(following, stop))
+            held, number = frame, following
+            if number >= stop:
                 break
-            array = reformatter.reformat(frame, format="rgb24", interpolation=EXACT).to_ndarray()
-            if frame.rotation:
-                array = np.ascontiguousarray(np.rot90(array, k=frame.rotation // 90))
-            yield torch.from_numpy(array).permute(2, 0, 1).float().div(127.5).sub(1)
-            count += 1
-    if count == 0:
+        yield from shown(stop)
+    if at == first:
         raise UserError(f"{name_of(path)} holds no video frame{f' after {start:g} seconds' if start > 0 else ''}.")
+
+
+def _timing(path: Source) -> Timing:
+    with _explained(path), _Opened(path) as (container, stream):
+        timing = timing_of(container, stream)
+    if timing is None:
+        raise UserError(f"{name_of(path)} holds no video frame.")
+    return timing
+
+
+def _decoded(path: Source, timing: Timing, first: int, start: float) -> Iterator[av.VideoFrame]:
+    """Frames from the one that is shown as number `first`, at `start` seconds, or from one before it."""
+    if first > 0 and timing.begin is not None:
+        with _Opened(path) as (container, stream):
+            container.seek(timing.begin + int(start / stream.time_base), stream=stream)
+            frames = container.decode(stream)
+            frame = next(frames, None)
+            # a transport stream has no index, and is entered behind the key frame that is needed
+            if frame is not None and timing.number(frame.pts, first) <= first:
+                yield frame
+                yield from frames
+                return
+    with _Opened(path) as (container, stream):
+        yield from container.decode(stream)
+
+
+def _pixels(frame: av.VideoFrame, reformatter: VideoReformatter) -> Tensor:
+    """(3, H, W) in [-1, 1], upright."""
+    array = reformatter.reformat(frame, format="rgb24", interpolation=EXACT).to_ndarray()
+    if frame.rotation:
+        array = np.ascontiguousarray(np.rot90(array, k=frame.rotation // 90))
+    return torch.from_numpy(array).permute(2, 0, 1).float().div(127.5).sub(1)
 
 
 def _check_file(path: Path) -> None:
@@ -160,8 +195,17 @@ def name_of(path: Source) -> str:
     return "The video" if isinstance(path, io.BytesIO) else str(path)
 
 
+@contextmanager
+def _explained(path: Source) -> Iterator[None]:
+    """What FFmpeg finds wrong with an open file becomes a sentence."""
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        raise UserError(f"{name_of(path)} is damaged: {_reason(error)}.") from error
+
+
 class _Opened:
-    """Open the first video stream; whatever FFmpeg finds wrong with the file becomes a sentence."""
+    """Open the first video stream."""
 
     def __init__(self, path: Source):
         self.path = path
@@ -193,8 +237,6 @@ class _Opened:
 
     def __exit__(self, kind, error, trace):
         self.container.close()
-        if isinstance(error, av.error.FFmpegError):
-            raise UserError(f"{name_of(self.path)} is damaged: {_reason(error)}.") from error
 
 
 def _reason(error: Exception) -> str:
