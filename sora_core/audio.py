@@ -48,12 +48,21 @@ class Sound:
 
 
 def has_sound(path: str | os.PathLike | io.BytesIO) -> bool:
-    """Whether a file that FFmpeg can read holds sound."""
+    """Whether a file that FFmpeg can read holds sound that a decoder here reads."""
     try:
         with _opened(path) as container:
-            return bool(container.streams.audio)
+            return any(map(_is_read, container.streams.audio))
     except (UserError, ValueError):
         return False
+
+
+def unread_sound(path: str | os.PathLike | io.BytesIO) -> str | None:
+    """The sentence on sound that is in a file and cannot be heard, because no decoder here reads it."""
+    with _opened(path) as container:
+        if not container.streams.audio or any(map(_is_read, container.streams.audio)):
+            return None
+    name = "The video" if isinstance(path, io.BytesIO) else Path(path).name
+    return f"{name} is silent here: no decoder reads the kind of sound that it holds."
 
 
 class Track:
@@ -114,27 +123,50 @@ class Track:
         """(number of the first sample, samples (channels, n)) of a file at this track's rate."""
         resampler = av.AudioResampler(format="fltp", layout=self.layout, rate=self.rate)
         position = None
-        for frame in _frames(path):
+        for time, frame in _frames(path):
             if position is None:
-                position = max(0, round((frame.time or 0.0) * self.rate))
+                position = round(time * self.rate)
             for part in resampler.resample(frame):
                 samples = part.to_ndarray()
                 yield position, samples
                 position += samples.shape[1]
 
 
-def _frames(path: Path | io.BytesIO | Waveform) -> Iterator[av.AudioFrame]:
-    """Decoded sound, block by block."""
+def _frames(path: Path | io.BytesIO | Waveform) -> Iterator[tuple[float, av.AudioFrame | None]]:
+    """Decoded sound block by block, each with its time in seconds after the first picture; None behind the last."""
     if not isinstance(path, Waveform):
         with _opened(path) as container:
-            yield from container.decode(audio=0)
-        return
-    samples = path.samples[:2]  # of surround sound the two in front
-    for start in range(0, samples.shape[1], _BLOCK):
-        block = np.ascontiguousarray(samples[:, start : start + _BLOCK], dtype=np.float32)
-        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono" if len(samples) == 1 else "stereo")
-        frame.sample_rate, frame.pts, frame.time_base = path.rate, start, Fraction(1, path.rate)
-        yield frame
+            begin = _begin(container)
+            for frame in container.decode(_stream(path, container)):
+                yield 0.0 if frame.time is None else frame.time - begin, frame
+    else:
+        samples = path.samples[:2]  # of surround sound the two in front
+        for start in range(0, samples.shape[1], _BLOCK):
+            block = np.ascontiguousarray(samples[:, start : start + _BLOCK], dtype=np.float32)
+            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono" if len(samples) == 1 else "stereo")
+            frame.sample_rate, frame.pts, frame.time_base = path.rate, start, Fraction(1, path.rate)
+            yield start / path.rate, frame
+    yield 0.0, None
+
+
+def _begin(container: av.container.InputContainer) -> float:
+    """When the pictures of a file begin, or a file of sound does, in seconds of its timestamps."""
+    video = next(iter(container.streams.video), None)
+    if video is not None and video.start_time is not None:
+        return float(video.start_time * video.time_base)
+    return (container.start_time or 0) / av.time_base
+
+
+def _is_read(stream: av.AudioStream) -> bool:
+    return stream.codec_context is not None  # None where there is no decoder
+
+
+def _stream(path: Path | io.BytesIO, container: av.container.InputContainer) -> av.AudioStream:
+    """The first sound that can be read."""
+    stream = next(filter(_is_read, container.streams.audio), None)
+    if stream is None:
+        raise UserError(f"The sound of {_name(path)} is of a kind that no decoder here reads.")
+    return stream
 
 
 @contextmanager
@@ -146,7 +178,12 @@ def _opened(path: str | os.PathLike | io.BytesIO) -> Iterator[av.container.Input
         with av.open(path if in_memory else str(path)) as container:
             yield container
     except av.error.FFmpegError as error:
-        raise UserError(f"The sound of {'the video' if in_memory else path} is damaged: {error.strerror}.") from error
+        raise UserError(f"The sound of {_name(path)} is damaged: {error.strerror}.") from error
+
+
+def _name(path: str | os.PathLike | io.BytesIO) -> str:
+    """What a sentence calls it."""
+    return "the video" if isinstance(path, io.BytesIO) else str(path)
 
 
 def _format(path: Path | io.BytesIO | Waveform) -> tuple[int, int]:
@@ -154,5 +191,5 @@ def _format(path: Path | io.BytesIO | Waveform) -> tuple[int, int]:
     if isinstance(path, Waveform):
         return path.rate, min(2, len(path.samples))
     with _opened(path) as container:
-        stream = container.streams.audio[0]
+        stream = _stream(path, container)
         return stream.codec_context.sample_rate, stream.codec_context.channels

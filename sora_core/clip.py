@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from .audio import unread_sound
 from .codec import Codec
 from .errors import UserError
 from .pipeline import fit
@@ -52,6 +53,8 @@ class Clip:
                 f"{self.path.name} has no constant frame rate: its frames are held as long as they last, at "
                 f"{self.info.fps:g} fps."
             )
+        if not self.is_image and (silent := unread_sound(path)):
+            self.changes.append(silent)
         if (self.width, self.height) != (self.info.width, self.info.height):
             what = "scaled"
             if abs(self.width * self.info.height / (self.height * self.info.width) - 1) > 0.01:

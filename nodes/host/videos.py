@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 import torch
 from comfy_api.latest import Input, InputImpl, Types
 
-from ...sora_core.audio import Waveform, has_sound
+from ...sora_core.audio import Waveform, has_sound, unread_sound
 from ...sora_core.video import probe, read_frames, read_image
 
 
@@ -82,4 +83,6 @@ def film_of(video) -> Film:
     if hasattr(video, "get_active_trim_window"):  # hosts that can cut a video without writing it again
         part = video.get_active_trim_window()
     sound = source if has_sound(source) else None
+    if sound is None and (silent := unread_sound(source)):
+        logging.warning(silent)
     return Film(source, sound, info.width, info.height, info.fps, part[0], part[1] or math.inf)

@@ -113,9 +113,10 @@ class VideoWriter:
         self.frames = 0
 
     def __enter__(self) -> VideoWriter:
-        self._stack = ExitStack()
-        self._part = self._stack.enter_context(replacing(self.path))
-        self._container = None if self.ending in IMAGE_ENDINGS else self._stack.enter_context(_Muxer(self))
+        with ExitStack() as stack:
+            self._part = stack.enter_context(replacing(self.path))
+            self._container = None if self.ending in IMAGE_ENDINGS else stack.enter_context(_Muxer(self))
+            self._stack = stack.pop_all()
         return self
 
     def write(self, video: Tensor) -> None:
@@ -167,8 +168,16 @@ class _Muxer:
         writer = self.writer
         options = {"movflags": "use_metadata_tags+faststart"} if writer.ending in (".mp4", ".mov") else {}
         self.container = av.open(str(writer._part), "w", options=options)
-        tags = writer.tags
-        self.container.metadata.update(tags)
+        try:
+            self._add_streams()
+        except BaseException:
+            self.container.close()
+            raise
+        return self
+
+    def _add_streams(self) -> None:
+        writer = self.writer
+        self.container.metadata.update(writer.tags)
         self.stream = self.container.add_stream(self.kind.encoder, rate=writer.rate, options=self.options)
         self.stream.width, self.stream.height, self.stream.pix_fmt = writer.width, writer.height, self.pixels
         if writer.ending == ".gif":
@@ -181,7 +190,6 @@ class _Muxer:
             if self.kind.encoder == "libx265":
                 context.codec_tag = "hvc1"  # the one that Apple's players know
         self.track = Track(self.container, writer.ending, writer.sounds) if writer.sounds else None
-        return self
 
     def _palette(self) -> av.filter.Graph:
         """Frame -> the same frame in the 256 colours that suit it best."""

@@ -1,13 +1,16 @@
 """Sound of inputs lands at its time in the film, in every kind of file that has sound."""
 
+import os
 import wave
+from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 import torch
 
-from sora_core.audio import Sound, has_sound
+from sora_core.audio import Sound, Waveform, has_sound
+from sora_core.clip import Clip
 from sora_core.errors import UserError
 from sora_core.video import VideoWriter, probe
 
@@ -76,6 +79,52 @@ def test_sound_that_cannot_be_read_is_one_sentence(tmp_path):
     film = write_film(tmp_path / "a.mp4", 32, [Sound(a, 0, 0, 4)])
     sound = Sound(film, 0, 0, 4)
     film.write_bytes(b"no film any more" * 100)
-    with pytest.raises(UserError, match=r"sound of .*a.mp4 is damaged: .*\.$"):
+    with pytest.raises(UserError, match=r"sound of .*a.mp4 is damaged: .*\.$") as caught:
         write_film(tmp_path / "b.mp4", 4, [sound])
-    assert not (tmp_path / "b.mp4").exists()
+    assert caught and sorted(os.listdir(tmp_path)) == ["a.mp4", "a.wav"], "nor the hidden folder, while the error lives"
+
+
+def test_sound_that_no_decoder_reads_is_left_out_and_said(tmp_path):
+    a = write_tones(tmp_path / "a.wav", [400] * 4)
+    film = write_film(tmp_path / "a.mov", 16, [Sound(a, 0, 0, 2)])
+    assert has_sound(film) and Clip(film).changes == []
+    sound = Sound(film, 0, 0, 2)
+    film.write_bytes(film.read_bytes().replace(b"in24", b"ac-4"))  # the code of the kind of sound
+    assert not has_sound(film) and probe(film).frames == 16
+    assert Clip(film).changes == ["a.mov is silent here: no decoder reads the kind of sound that it holds."]
+    with pytest.raises(UserError, match=r"^The sound of .*a.mov is of a kind that no decoder here reads\.$"):
+        write_film(tmp_path / "b.mp4", 4, [sound])
+    assert sorted(os.listdir(tmp_path)) == ["a.mov", "a.wav"]
+
+
+@pytest.mark.parametrize("rate", [11025, 16000, 44100, 48000])
+def test_no_sample_is_lost_on_the_way_to_another_rate(tmp_path, rate):
+    sounds = [
+        Sound(write_tones(tmp_path / "a.wav", [400, 800], rate, 1), 0, 0, 1),
+        Sound(Waveform(np.full((1, 8000), 0.5, np.float32), 8000), 1, 0, 1),  # two rates become 48 kHz
+    ]
+    with av.open(str(write_film(tmp_path / "a.mov", 16, sounds))) as container:
+        heard = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)]) / 2**31
+    assert len(heard) == 2 * 48000
+    assert np.abs(heard[48000 - 500 : 48000]).max() > 0.4, "up to the last moment"
+
+
+@pytest.mark.parametrize("ending", [".ts", ".mkv"])
+@pytest.mark.parametrize(
+    "begin, at, heard", [(0, 0.5, [0, 400]), (5, 5.5, [0, 400]), (5, 5, [400, 800]), (5, 4.5, [800])]
+)
+def test_sound_keeps_its_place_beside_pictures_that_do_not_begin_at_0(tmp_path, ending, begin, at, heard):
+    with av.open(str(tmp_path / f"a{ending}"), "w") as container:
+        pictures, sound = container.add_stream("libx264", rate=8), container.add_stream("aac", rate=48000)
+        pictures.width, pictures.height, pictures.pix_fmt = 32, 32, "yuv420p"
+        for i in range(8):
+            frame = av.VideoFrame.from_ndarray(np.zeros((32, 32), np.uint8), format="gray").reformat(format="yuv420p")
+            frame.pts, frame.time_base = 8 * begin + i, Fraction(1, 8)
+            container.mux(pictures.encode(frame))
+        time = np.arange(24000) / 48000
+        tones = np.concatenate([0.5 * np.sin(2 * np.pi * tone * time) for tone in (400, 800)]).astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(np.stack([tones, tones]), format="fltp", layout="stereo")
+        frame.sample_rate, frame.pts, frame.time_base = 48000, int(48000 * at), Fraction(1, 48000)
+        container.mux(sound.encode(frame) + sound.encode(None) + pictures.encode(None))
+    film = write_film(tmp_path / "b.mov", 8, [Sound(tmp_path / f"a{ending}", 0, 0, 1)])
+    assert tones_of(film)[:2] == heard
