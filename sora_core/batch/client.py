@@ -85,6 +85,7 @@ class Client:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UserError(f"{url!r} is not the address of a host: give one such as http://127.0.0.1:8188.")
         self.url = parts.geturl().rstrip("/")
+        self.answered = 0.0  # when it did so last, by time.monotonic()
         self.id = uuid.uuid4().hex  # the host sends the messages of a job to the client that queued it
         self._http = requests.Session()
         self._direct = is_loopback(parts.hostname)
@@ -123,19 +124,25 @@ class Client:
         return self._view(item).content
 
     def download(self, item: dict, file: BinaryIO) -> tuple[str, int]:
-        """Copy a file that a node reported into `file`; returns its SHA-256 and its number of bytes."""
+        """Copy a file that a node reported into `file`; returns its SHA-256 and its number of bytes.
+
+        Raises:
+            WorkflowError: it breaks off, although the host is there.
+        """
         digest, size = hashlib.sha256(), 0
         try:
             with self._view(item, stream=True) as answer:
+                promised = int(answer.headers.get("Content-Length", -1))
                 for block in answer.iter_content(BLOCK):
                     file.write(block)
                     digest.update(block)
                     size += len(block)
-                promised = answer.headers.get("Content-Length")
-        except requests.RequestException as error:
-            raise self._gone() from error
-        if promised is not None and size != int(promised):
-            raise self._gone()
+            broken = promised not in (-1, size)
+        except requests.RequestException:
+            broken = True
+        if broken:
+            self.get("/queue")  # or nobody is there
+            raise WorkflowError(f"The host at {self.url} broke off while it sent {item['filename']}.")
         return digest.hexdigest(), size
 
     def save(self, item: dict, path: str | Path) -> Path:
@@ -161,6 +168,7 @@ class Client:
             answer = self._http.request(method, self.url + path, timeout=(CONNECT, READ), **options)
         except requests.RequestException as error:
             raise self._gone() from error
+        self.answered = time.monotonic()
         if answer.status_code >= 400:
             raise self._refusal(answer, f"{method} {path}")
         return answer

@@ -115,7 +115,7 @@ def on_cluster(
     Args:
         options: of `Worker`.
         urls: hosts that run already, an actor for each; with none, an actor starts its own.
-        actors: how many; by default one per GPU of the cluster, or one per machine where there is none.
+        actors: how many start a host; by default one per GPU of the cluster, or one per machine where there is none.
 
     Raises:
         UserError: a host cannot be started or reached, or the results cannot be written.
@@ -138,7 +138,7 @@ def _spread(pool: list, rows: list[Row], tell: Callable[[Record], None], give_up
     """Give each actor a row whenever it has none; `give_up` makes the record of a row that killed too many."""
     busy = {actor.ready.remote(): (actor, None) for actor in pool}
     waiting, checked = deque(rows), False
-    while busy:
+    while waiting or any(row for _, row in busy.values()):  # an actor for which there is no room is never ready
         (answer,), _ = ray.wait(list(busy), num_returns=1)
         actor, row = busy.pop(answer)
         try:

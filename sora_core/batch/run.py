@@ -7,7 +7,7 @@ answer or a lost connection the host is asked whether it has got that job.
 from __future__ import annotations
 
 import copy
-import hashlib
+import math
 import threading
 import time
 import uuid
@@ -17,13 +17,11 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import PurePosixPath
 
-import fsspec
-
 from ..errors import UserError
 from . import workflow as workflows
 from .client import Client, HostGone, Interrupted, Refused, WorkflowError, ended, files_of
 from .store import DONE, FAILED, QUEUED, Record, Store
-from .table import UNSAFE, Row
+from .table import UNSAFE, Row, content_name, opened
 
 LOOK = 10.0  # seconds after which the host is asked about a job of which nothing was heard
 LONGEST_PAUSE = 30.0  # seconds between two attempts, at most
@@ -39,7 +37,7 @@ class Worker:
     Args:
         workflow: in either format.
         retries: how often a job that failed is tried again.
-        patience: seconds for which a host that does not answer is waited for.
+        patience: seconds for which a host that does not answer is waited for, each time anew.
     """
 
     def __init__(self, client: Client, store: Store, workflow: dict, *, retries: int = 2, patience: float = 60.0):
@@ -69,8 +67,7 @@ class Worker:
             except UserError as error:
                 raise UserError(f"Row {row.number}: {error}") from error
             for file in row.uploads.values():
-                with opened(file, row):
-                    pass
+                opened(file, row.number).close()
 
     def run(self, row: Row, record: Record | None = None) -> Record:
         """Do a row, or take up where its `record` says that an earlier run stopped.
@@ -84,18 +81,20 @@ class Worker:
         """
         if record is None or record.state != QUEUED:
             record = Record(row.number, row.digest, row.settings | row.uploads)
-        failures, silent_since, pause = 0, None, 1.0
+        failures, silent_since, pause = 0, -math.inf, 1.0
         while True:
             try:
                 return self._attempt(row, record)
             except HostGone:
-                silent_since = silent_since or time.monotonic()
+                if self.client.answered > silent_since:  # it was there meanwhile: a silence of its own
+                    silent_since, pause = time.monotonic(), 1.0
                 if time.monotonic() - silent_since > self.patience:
                     raise
                 self._sleep(min(pause, self.patience))
                 self.client.revive()
             except WorkflowError as error:
-                failures, silent_since, record.prompt_id = failures + 1, None, None
+                self._ends.pop(record.prompt_id, None)
+                failures, record.prompt_id = failures + 1, None
                 if isinstance(error, Refused | Interrupted) or failures > self.retries:
                     record.state, record.error, record.refused = FAILED, str(error), isinstance(error, Refused)
                     self.store.keep(record)
@@ -104,7 +103,8 @@ class Worker:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _attempt(self, row: Row, record: Record) -> Record:
-        if record.prompt_id is None or not self.client.knows(record.prompt_id):
+        sent = record.prompt_id in self._ends  # by this run: a host that has lost it may have died of it
+        if not sent and (record.prompt_id is None or not self.client.knows(record.prompt_id)):
             api = self._set(row, self._upload(row))
             record.prompt_id, record.host = str(uuid.uuid4()), self.client.url
             record.seed, record.time = seed_of(api), datetime.now(timezone.utc).isoformat(timespec="milliseconds")
@@ -113,15 +113,12 @@ class Worker:
             self.client.queue(api, record.prompt_id, self.extra)
         else:
             self._ends.setdefault(record.prompt_id, threading.Event())
-        try:
-            outputs = self._outputs(record.prompt_id)
-        finally:
-            self._ends.pop(record.prompt_id, None)
-        record.files = list(self._fetch(row, outputs))
+        record.files = list(self._fetch(row, self._outputs(record.prompt_id)))
         queued = datetime.fromisoformat(record.time)
         record.seconds = round((datetime.now(timezone.utc) - queued).total_seconds(), 3)
         record.state, record.error = DONE, None
         self.store.keep(record)
+        del self._ends[record.prompt_id]
         return record
 
     def _outputs(self, prompt_id: str) -> dict[str, dict]:
@@ -160,15 +157,11 @@ class Worker:
         return api
 
     def _upload(self, row: Row) -> dict[str, str]:
-        """Files are named by their content: two rows never overwrite each other's."""
         names = {}
         for key, path in row.uploads.items():
-            with opened(path, row) as file:
-                digest = hashlib.sha256()
-                while block := file.read(1 << 20):
-                    digest.update(block)
+            with opened(path, row.number) as file:
+                name = content_name(file, path, row.number)
                 file.seek(0)
-                name = f"{digest.hexdigest()[:24]}{UNSAFE.sub('', PurePosixPath(path).suffix)}"
                 names[key] = self.client.upload(file, name)
         return names
 
@@ -180,8 +173,9 @@ class Worker:
                 for kind, data in self.client.events():
                     pause = 1.0
                     self._hears.set()
-                    if ended(kind, data) and data["prompt_id"] in self._ends:
-                        self._ends[data["prompt_id"]].set()
+                    end = self._ends.get(data["prompt_id"]) if ended(kind, data) else None
+                    if end is not None:
+                        end.set()
                     for watcher in self.watchers:
                         watcher(kind, data)
                     if self.stop.is_set():
@@ -206,7 +200,7 @@ def remaining(rows: list[Row], store: Store) -> list[tuple[Row, Record | None]]:
         record = records.get(row.number)
         if record is not None and record.state != FAILED and record.digest != row.digest:
             raise UserError(
-                f"Row {row.number} in {store.location} was made from another workflow, table or --set: "
+                f"Row {row.number} in {store.location} was made from another workflow, table, --set or uploaded file: "
                 f"name another folder with --out, or remove its manifest/{row.number:05d}.json."
             )
         if record is None or record.state != DONE or not all(store.exists(file["file"]) for file in record.files):
@@ -245,10 +239,3 @@ def seed_of(api: dict) -> int | list[int] | None:
         if name in ("seed", "noise_seed") and isinstance(value, int)
     ]
     return values[0] if len(values) == 1 else values or None
-
-
-def opened(path: str, row: Row):
-    try:
-        return fsspec.open(path, "rb").open()
-    except (OSError, ValueError, ImportError) as error:
-        raise UserError(f"Row {row.number}: {path} cannot be read, so it cannot be uploaded.") from error

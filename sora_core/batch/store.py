@@ -19,7 +19,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from ..errors import UserError
-from ..files import check_writable, replacing
+from ..files import check_writable, explain, replacing
 
 NAMED = re.compile(r"(^|/)\d+\.json$")
 QUEUED, DONE, FAILED = "queued", "done", "failed"
@@ -55,10 +55,8 @@ class Store:
 
     def __init__(self, location: str):
         self.location = location
-        try:
+        with self._explained("used"):  # an unknown protocol, or one whose package or credentials are missing
             self.fs, self.root = fsspec.core.url_to_fs(location)
-        except (ValueError, ImportError) as error:  # an unknown protocol, or one whose package is missing
-            raise UserError(f"{location} cannot be used: {str(error).rstrip('.')}.") from error
         self.local = isinstance(self.fs, LocalFileSystem)
 
     def check(self) -> None:
@@ -73,8 +71,10 @@ class Store:
         """Row -> its record, of every row that has one."""
         with self._explained():
             self.fs.invalidate_cache()
-            folder = self._path("manifest")
-            names = self.fs.ls(folder, detail=False) if self.fs.exists(folder) else []
+            try:  # not `exists`, which takes every error for a no
+                names = self.fs.ls(self._path("manifest"), detail=False)
+            except FileNotFoundError:
+                names = []
             names = [name for name in names if NAMED.search(name)]  # a kill leaves parts of files as well
             texts = self.fs.cat_ranges(names, None, None, on_error="raise")  # side by side where there is a network
         records = [_record(name, text) for name, text in zip(names, texts, strict=True)]
@@ -84,8 +84,11 @@ class Store:
         """The record of a row, if it has one."""
         path = self._path(_name(row))
         with self._explained():
-            text = self.fs.cat_file(path) if self.fs.exists(path) else None
-        return None if text is None else _record(path, text)
+            try:
+                text = self.fs.cat_file(path)
+            except FileNotFoundError:
+                return None
+        return _record(path, text)
 
     def keep(self, record: Record) -> None:
         text = json.dumps(asdict(record), ensure_ascii=False, indent=1, default=str)
@@ -94,7 +97,11 @@ class Store:
 
     def exists(self, name: str) -> bool:
         with self._explained():
-            return self.fs.exists(self._path(name))
+            try:
+                self.fs.info(self._path(name))
+            except FileNotFoundError:
+                return False
+        return True
 
     @contextmanager
     def writing(self, name: str) -> Iterator[BinaryIO]:
@@ -105,8 +112,11 @@ class Store:
             return
         with tempfile.TemporaryDirectory() as folder:
             part = Path(folder) / "part"
-            with part.open("wb") as file:
-                yield file
+            try:
+                with part.open("wb") as file:
+                    yield file
+            except OSError as error:
+                raise explain(error, part) from error
             with self._explained():
                 self.fs.makedirs(self.fs._parent(self._path(name)), exist_ok=True)
                 self.fs.put_file(str(part), self._path(name))  # object stores show a file when it is complete
@@ -115,11 +125,12 @@ class Store:
         return str(Path(self.root) / name) if self.local else f"{self.root}/{name}"
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, verb: str = "reached") -> Iterator[None]:
         try:
             yield
-        except OSError as error:  # what fsspec's file systems raise
-            raise UserError(f"{self.location} cannot be reached: {str(error).splitlines()[0]}.") from error
+        except Exception as error:  # not OSErrors only: without credentials, say, each file system raises its own kind
+            said = next(iter(str(error).splitlines()), "").rstrip(".") or type(error).__name__
+            raise UserError(f"{self.location} cannot be {verb}: {said}.") from error
 
 
 def _name(row: int) -> str:

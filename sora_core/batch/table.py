@@ -5,15 +5,23 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from string import Formatter
+from typing import BinaryIO
+
+import fsspec
 
 from ..errors import UserError
 
 UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')  # in a file name of one of the usual systems
+NUMBERED = re.compile(r"(.+)-[1-9][0-9]*")  # so are several files of a row called
+LOCAL = ("file", "local")  # protocols of fsspec whose files are read here, at no cost worth speaking of
+BLOCK = 1 << 20
 LONGEST = 80  # characters of a name that may come out of one cell
 
 
@@ -26,7 +34,8 @@ class Row:
         name: of its results, below the output folder and without ending.
         settings: "node.input" -> value.
         uploads: "node.input" -> file that is sent to the host first.
-        digest: of everything that decides about the result; tells whether a result on disk is of this very job.
+        digest: of everything that decides about the result: the workflow, the settings, the content of uploads that
+            are local files (of others the address). Tells whether a result on disk is of this very job.
     """
 
     number: int
@@ -72,7 +81,8 @@ def _csv(path: Path) -> list[dict]:
 
 def _jsonl(path: Path) -> list[dict]:
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+    lines = path.read_text(encoding="utf-8-sig").split("\n")  # splitlines would cut at U+2028 too, inside a string
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
@@ -105,9 +115,10 @@ def jobs(table: list[dict], workflow: dict, settings: dict[str, str], uploads: d
         name: template of the results' names; "/" makes folders, but never one in a cell.
 
     Raises:
-        UserError: a row lacks a column, or two rows get the same name.
+        UserError: a row lacks a column, results of two rows could get the same name, or a local file to upload cannot
+            be read.
     """
-    rows, owners = [], {}
+    rows, owners, contents = [], {}, {}
     for number, cells in enumerate(table, 1):
         cells = {"row": number} | cells
         filled = [
@@ -118,14 +129,56 @@ def jobs(table: list[dict], workflow: dict, settings: dict[str, str], uploads: d
         called = str(fill(name, safe, f"Row {number}"))
         if not called.strip("/") or ".." in called.split("/") or called.startswith("/"):
             raise UserError(f"Row {number} would be called {called!r}, which is no file name below the output folder.")
-        if called in owners:
-            both = f"Rows {owners[called]} and {number} would both be called {called!r}"
+        place = posixpath.normpath(called).casefold()  # one file on the systems that do not tell A from a
+        if place in owners:
+            both = f"Rows {owners[place]} and {number} would both be called {called!r}"
             raise UserError(f"{both}: put {{row}} into --name.")
-        owners[called] = number
-        decisive = json.dumps([workflow, *filled], sort_keys=True, default=str)
+        owners[place] = number
         sent = {key: str(file) for key, file in filled[1].items()}
-        rows.append(Row(number, called, filled[0], sent, hashlib.sha256(decisive.encode()).hexdigest()))
+        for file in sent.values():
+            if fsspec.utils.get_protocol(file) in LOCAL and file not in contents:
+                with opened(file, number) as data:
+                    contents[file] = content_name(data, file, number)
+        decisive = [workflow, filled[0], {key: contents.get(file, file) for key, file in sent.items()}]
+        digest = hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()
+        rows.append(Row(number, called, filled[0], sent, digest))
+    for place, number in owners.items():
+        numbered = NUMBERED.fullmatch(place)
+        if numbered and numbered[1] in owners:
+            both = f"Rows {owners[numbered[1]]} and {number} could both make a file called {rows[number - 1].name!r}"
+            raise UserError(f"{both}, as several files of a row are numbered: let --name begin with {{row}}.")
     return rows
+
+
+def opened(path: str, row: int) -> BinaryIO:
+    """A file to upload with a row, anywhere that fsspec knows.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    with _explained(path, row):
+        return fsspec.open(path, "rb").open()
+
+
+def content_name(file: BinaryIO, path: str, row: int) -> str:
+    """The name under which a file is uploaded, from what is in it: two files never overwrite each other.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with _explained(path, row):
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return f"{digest.hexdigest()[:24]}{UNSAFE.sub('', PurePosixPath(path).suffix)}"
+
+
+@contextmanager
+def _explained(path: str, row: int) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # a file system without credentials, for one, raises an error of its own kind
+        raise UserError(f"Row {row}: {path} cannot be read, so it cannot be uploaded.") from error
 
 
 def assignments(texts: Iterable[str]) -> dict[str, str]:

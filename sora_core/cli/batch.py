@@ -66,6 +66,8 @@ def run_batch(asked) -> dict:
     start = time.monotonic()
     if not asked.ray and (len(asked.host) > 1 or asked.actors):
         raise UserError("Several hosts, or --actors, need a Ray cluster: add --ray local, auto or its address.")
+    if asked.host and asked.actors:
+        raise UserError("--actors starts hosts, --host names some that run: give one of the two.")
     graph = workflow.read(asked.workflow)
     rows = table.jobs(
         table.read(asked.table), graph, table.assignments(asked.set), table.assignments(asked.upload), asked.name

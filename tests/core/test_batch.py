@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import fsspec
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -273,6 +274,14 @@ def test_the_three_kinds_of_table_hold_the_same(tmp_path):
     assert table.read(tmp_path / "t.jsonl") == table.read(tmp_path / "t.parquet") == rows
 
 
+def test_json_lines_end_where_json_says(tmp_path):
+    """Unicode knows more line ends than JSON, which allows these inside a string."""
+    rows = [{"text": "a red\u2028ball\u2029by\u0085night"}, {"text": "a blue star"}]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    (tmp_path / "t.jsonl").write_bytes("\r\n".join(lines).encode())
+    assert table.read(tmp_path / "t.jsonl") == rows
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -320,6 +329,26 @@ def test_rows_that_make_no_job(template, name, said):
     assert said in str(told.value)
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["a", "a-1"], "Rows 1 and 2 could both make a file called 'a-1'"),
+        (["a-12", "b", "a"], "Rows 3 and 1 could both make a file called 'a-12'"),
+        (["Ball", "ball"], "Rows 1 and 2 would both be called 'ball'"),
+        (["a", "a-b", "b-1", "a-01"], None),
+    ],
+)
+def test_no_two_rows_can_make_the_same_file(names, said):
+    """The files of a row that makes several are called NAME-1, NAME-2, ...; some systems do not tell A from a."""
+    cells = [{"text": name} for name in names]
+    if said is None:
+        assert [row.name for row in table.jobs(cells, {}, {}, {}, "{text}")] == names
+        return
+    with pytest.raises(UserError) as told:
+        table.jobs(cells, {}, {}, {}, "{text}")
+    assert said in str(told.value) and "--name" in str(told.value)
+
+
 def test_cells_cannot_lead_a_name_out_of_the_folder():
     cells = [{"text": text} for text in ("../../etc/passwd", "/root/x", "a\\b:c*?", "..", "x\0\n" + "y" * 500, "")]
     names = [row.name for row in table.jobs(cells, {}, {}, {}, "{row} {text}")]
@@ -340,11 +369,34 @@ def test_an_input_set_twice():
 
 def test_whatever_decides_about_a_result_changes_the_digest():
     def digest(cell=1, graph="g", template="{c}", upload="f"):
-        (row,) = table.jobs([{"c": cell}], {"g": graph}, {"a.b": template}, {"a.u": upload}, "{row}")
+        (row,) = table.jobs([{"c": cell}], {"g": graph}, {"a.b": template}, {"a.u": f"memory://{upload}"}, "{row}")
         return row.digest
 
     changed = [digest(), digest(cell=2), digest(graph="h"), digest(template="{c}!"), digest(upload="e")]
     assert len(set(changed)) == len(changed) and digest() == changed[0]
+
+
+def test_a_photo_that_was_edited_under_its_name_is_another_job(tmp_path):
+    def job(path) -> table.Row:
+        (row,) = table.jobs([{"photo": str(path)}], {}, {}, {"a.image": "{photo}"}, "{row}")
+        return row
+
+    photo, copy, store = tmp_path / "photo.png", tmp_path / "copy.png", Store(str(tmp_path / "out"))
+    photo.write_bytes(b"before")
+    copy.write_bytes(b"before")
+    made = job(photo)
+    assert job(photo) == made and job(copy).digest == made.digest
+    with store.writing("1.png") as file:
+        file.write(b"")
+    store.keep(Record(1, made.digest, {}, DONE, files=[{"file": "1.png"}]))
+    assert run.remaining([made], store) == []
+    photo.write_bytes(b"edited")
+    with pytest.raises(UserError, match=r"Row 1 in .* was made from another .* or uploaded file"):
+        run.remaining([job(photo)], store)
+    photo.unlink()
+    with pytest.raises(UserError, match=r"Row 1: .*photo\.png cannot be read, so it cannot be uploaded\.$"):
+        job(photo)
+    assert job("memory://nowhere.png").digest != made.digest  # what lies elsewhere is not fetched for this
 
 
 # ------------------------------------------------------------------------------------------------ results and records
@@ -410,6 +462,37 @@ def test_what_to_do_about_rows_that_failed():
     assert what_now([failed]) == "the same command tries them again."
     assert what_now([refused]) == f"{mend}: the same would be refused again."
     assert what_now([refused, failed]).endswith(f"again, but 1 would be refused again: {mend}.")
+
+
+class Locked(fsspec.AbstractFileSystem):
+    """Refuses as s3fs does where there are no credentials: with an error that is no OSError, here without a text."""
+
+    protocol, cachable = "locked", False
+    error = type("NoCredentialsError", (Exception,), {})
+
+    def _refuse(self, *_, **__):
+        raise self.error
+
+    ls = info = cat_file = makedirs = put_file = _open = _refuse
+
+
+def test_an_object_store_without_credentials_is_one_sentence(monkeypatch):
+    fsspec.register_implementation("locked", Locked, clobber=True)
+    place, said = Store("locked://bucket/x"), r"^locked://bucket/x cannot be reached: NoCredentialsError\.$"
+    for asked in (
+        place.check,
+        place.records,
+        lambda: place.record(1),
+        lambda: place.keep(Record(1, "d", {})),
+        lambda: place.exists("x"),
+    ):
+        with pytest.raises(UserError, match=said):
+            asked()
+    monkeypatch.setattr(Locked, "__init__", Locked._refuse)
+    with pytest.raises(UserError, match=r"^locked://other/x cannot be used: NoCredentialsError\.$"):
+        Store("locked://other/x")
+    with pytest.raises(UserError, match=r"^Row 3: locked://other/a\.png cannot be read"):
+        table.opened("locked://other/a.png", 3)
 
 
 @pytest.mark.parametrize("location", ["nosuch://bucket/x", "/dev/null/x"])
@@ -484,6 +567,7 @@ def test_somebody_else_at_the_address(files, tmp_path, capsys):
         (["--name", "x"], "Rows 1 and 2 would both be called 'x'"),
         (["--host", "http://a", "--host", "http://b"], "Several hosts"),
         (["--actors", "2"], "need a Ray cluster"),
+        (["--ray", "local", "--host", "http://a", "--actors", "2"], "give one of the two"),
         (["--waiting", "0"], "at least 1"),
         (["--retries", "-1"], "at least 1"),
         (["--patience", "0"], "above 0"),

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import queue
 import re
 import resource
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -18,9 +20,9 @@ import pytest
 from PIL import Image
 
 from sora_core.batch import run, table
-from sora_core.batch.client import Client, WorkflowError
+from sora_core.batch.client import Client, HostGone, WorkflowError
 from sora_core.batch.host import PACK, Server, find_hosts
-from sora_core.batch.store import DONE, QUEUED, Store
+from sora_core.batch.store import DONE, FAILED, QUEUED, Record, Store
 from sora_core.cli import main
 from tests.host.hosts import environment
 
@@ -109,7 +111,7 @@ def test_every_row_is_done_once_and_its_record_says_how(bench, server, command, 
     assert len(server.get("/history")) == queued + 7 and len(records(tmp_path)) == 7
     # Another job under the same number is not silently taken for done.
     assert main([*asked[:-3], "--name", "x{row}", "--set", "EmptyImage.width=32"]) == 2
-    assert "was made from another workflow, table or --set" in capsys.readouterr().err
+    assert "was made from another workflow, table, --set or uploaded file" in capsys.readouterr().err
 
 
 def test_a_template_of_the_front_end_with_prompts_and_seeds_from_a_table(server, tmp_path, capsys):
@@ -306,6 +308,87 @@ def test_a_host_that_goes_away_and_one_that_comes_back(bench, tmp_path, capsys):
     assert states == {DONE, QUEUED}  # what was under way is known, to be taken up by the same command
 
 
+class Shaky(Client):
+    """A client of a real host. Its line drops when a route is asked for, so many times; files are cut short on it."""
+
+    def __init__(self, url: str, drops: dict[str, int], cut: bool = False):
+        super().__init__(url)
+        self.drops, self.cut, self.asked = drops, cut, Counter()
+
+    def _request(self, method: str, path: str, **options):
+        route = path.split("/")[1]
+        self.asked[route] += 1
+        if self.asked[route] <= self.drops.get(route, 0):
+            raise self._gone()
+        return super()._request(method, path, **options)
+
+    def _view(self, item: dict, stream: bool = False):
+        answer = super()._view(item, stream)
+        if self.cut:
+            answer.headers["Content-Length"] = str(int(answer.headers["Content-Length"]) + 1)
+        return answer
+
+
+def one_row(client: Client, bench, folder: Path, **options) -> Record:
+    """The record of a single small job."""
+    bench.write_jobs(folder, 1)
+    (row,) = table.jobs(table.read(folder / "rows.csv"), bench.WORKFLOW, bench.SETTINGS, {}, "{row:05d}")
+    worker = run.Worker(client, Store(str(folder / "out")), bench.WORKFLOW, **options)
+    try:
+        return worker.run(row)
+    finally:
+        worker.stop.set()
+
+
+def test_patience_is_for_each_silence_and_not_for_all_of_them(bench, server, tmp_path):
+    client = Shaky(server.url, {"view": 4})  # answers in between, when it is asked about the job
+    queued = len(server.get("/history"))
+    record = one_row(client, bench, tmp_path, patience=1.5, retries=0)
+    assert record.state == DONE and client.asked["view"] == 5 and bench.right(tmp_path / "out", 1) == 1
+    assert len(server.get("/history")) == queued + 1
+    with pytest.raises(HostGone):  # one that does not end
+        one_row(Shaky(server.url, {"prompt": 99, "queue": 99, "history": 99}), bench, tmp_path, patience=1.5)
+
+
+def test_a_job_that_every_host_dies_of_fails_and_is_not_sent_for_ever(bench, server, tmp_path):
+    client = Shaky(server.url, {"prompt": 99})  # the host is back at once, and has not got it
+    record = one_row(client, bench, tmp_path, retries=1)
+    assert record.state == FAILED and "The host has lost the job" in record.error
+    assert client.asked["prompt"] == 2
+
+
+def test_a_file_that_always_breaks_off_is_a_failure_of_the_row(bench, server, tmp_path):
+    record = one_row(Shaky(server.url, {}, cut=True), bench, tmp_path, retries=1)
+    assert record.state == FAILED and "broke off while it sent job_" in record.error
+    assert not list((tmp_path / "out").glob("*.png"))
+
+
+def test_the_end_of_a_job_may_be_told_while_its_row_forgets_it(bench, server, tmp_path):
+    class Fleeting(dict):
+        """What another thread removes as soon as it was found."""
+
+        def __contains__(self, key):
+            return self.pop(key, None) is not None
+
+    class Told(Client):
+        """A client whose host says what the test puts into `said`."""
+
+        said = queue.Queue()
+
+        def events(self, patience: float = 0.0):
+            yield from iter(self.said.get, None)
+
+    client, heard = Told(server.url), threading.Event()
+    client.said.put(("status", {}))
+    worker = run.Worker(client, Store(str(tmp_path / "out")), bench.WORKFLOW)
+    worker._ends = Fleeting(job=threading.Event())
+    worker.watchers.append(lambda kind, data: kind == "executing" and heard.set())
+    client.said.put(("executing", {"node": None, "prompt_id": "job"}))
+    assert heard.wait(10)  # the thread that listens goes on
+    worker.stop.set()
+    client.said.put(("status", {}))
+
+
 def test_a_host_dies_with_whoever_started_it(tmp_path):
     host = find_hosts()[0]
     script = (
@@ -336,6 +419,27 @@ def test_a_cluster_works_on_hosts_that_run_already(bench, server, command, tmp_p
     queued = len(server.get("/history"))
     assert main(command(5, "--ray", "local", "--host", server.url)) == 0, capsys.readouterr().err
     assert bench.right(tmp_path / "out", 5) == 5 and len(server.get("/history")) == queued + 5
+
+
+def test_rows_do_not_wait_for_actors_that_have_no_room(bench, tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray")
+    from sora_core.batch import cluster
+
+    host, (_, rows) = find_hosts()[0], bench.write_jobs(tmp_path, 3)
+    monkeypatch.setenv("COMFYUI_PATH", str(host.path))
+    monkeypatch.setenv("COMFYUI_PYTHON", str(environment(host)))
+    jobs, told = table.jobs(table.read(rows), bench.WORKFLOW, bench.SETTINGS, {}, "{row:05d}"), []
+    asked = (jobs, Store(str(tmp_path / "out")), bench.WORKFLOW, {"retries": 0}, told.append)
+    ray.init(num_cpus=1, num_gpus=0, include_dashboard=False, logging_level="warning")
+    try:
+        thread = threading.Thread(target=partial(cluster.on_cluster, *asked, urls=[], actors=2))
+        thread.start()
+        wait_for(lambda: len(told) == 3, 300)
+        thread.join(60)
+        assert not thread.is_alive()
+    finally:
+        ray.shutdown()
+    assert bench.right(tmp_path / "out", 3) == 3 and len({record.host for record in told}) == 1
 
 
 @pytest.mark.parametrize(
