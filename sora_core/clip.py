@@ -9,20 +9,22 @@ import json
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import av
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from .audio import unread_sound
 from .codec import Codec
 from .errors import UserError
+from .grid import Grid
 from .pipeline import fit
-from .video import VideoInfo, at_rate, chunks, frames_at_rate, is_image, probe, rate_ratio, read_frames, read_image
+from .strength import mask_to_cells
+from .video import VideoInfo, at_rate, chunks, frames_at_rate, is_image, probe, rate_ratio, read_frames, read_grey
 
 
 class Clip:
@@ -118,23 +120,29 @@ class Clip:
         return torch.cat([latent.float() for latent in latents], dim=2), count
 
 
-def read_mask(path: str | os.PathLike, clip: Clip) -> Tensor:
-    """A mask from an image or a video as (1 or frames, H, W) in [0, 1], fitted as `clip` is: white is 1; what is black
-    or transparent is 0.
+def read_mask(path: str | os.PathLike, clip: Clip, grid: Grid) -> Tensor:
+    """A mask from an image or a video, fitted as `clip` is: white is 1; what is black or transparent is 0.
+
+    Args:
+        grid: of the clip, whose cells it is for.
+
+    Returns:
+        (1 or frames, h, w) in [0, 1], a value per cell: see `strength.mask_to_cells`.
 
     Raises:
         UserError: see `Clip`.
     """
+    one = replace(grid, frames=1, cyclic=False)
+
+    def cells(grey: Tensor) -> Tensor:
+        grey, size = grey[None, None], (clip.info.height, clip.info.width)
+        if grey.shape[2:] != size:
+            grey = F.interpolate(grey, size, mode="bilinear", antialias=True)
+        return mask_to_cells(fit(grey, clip.width, clip.height)[0, 0].clamp(0, 1), one)[0, 0, 0]
+
     if is_image(path):
-        read_image(path)  # says what is wrong with it
-        with Image.open(path) as image:
-            grey = np.asarray(ImageOps.exif_transpose(image).convert("LA"), dtype=np.float32) / 255
-        mask = torch.from_numpy(grey[..., 0] * grey[..., 1])[None]
-    else:
-        mask = torch.stack([(frame.mean(0) + 1) / 2 for frame in Clip(path, fps=clip.fps).frames()])
-    if mask.shape[1:] != (clip.info.height, clip.info.width):
-        mask = F.interpolate(mask[None], (clip.info.height, clip.info.width), mode="bilinear", antialias=True)[0]
-    return fit(mask[None], clip.width, clip.height)[0].clamp(0, 1)
+        return cells(read_grey(path))[None]
+    return torch.stack([cells((frame.mean(0) + 1) / 2) for frame in Clip(path, fps=clip.fps).frames()])
 
 
 def read_tags(path: str | os.PathLike) -> dict[str, str]:

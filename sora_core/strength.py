@@ -25,7 +25,8 @@ def mask_to_cells(mask: Tensor, grid: Grid) -> Tensor:
     """A mask in pixels as (1, 1, t, h, w): each cell takes the highest value of its pixels and frames.
 
     Args:
-        mask: (H, W) or (frames, H, W) in [0, 1]; another height and width is scaled to the grid's.
+        mask: (H, W) or (frames, H, W) in [0, 1], a value per cell or per pixel; another height and width is scaled to
+            the grid's.
 
     Raises:
         UserError: values outside [0, 1] or NaN; neither one frame nor as many as the grid has.
@@ -40,9 +41,11 @@ def mask_to_cells(mask: Tensor, grid: Grid) -> Tensor:
         raise UserError(f"The mask has {len(mask)} frames and the video {grid.frames}: give one frame, or as many.")
     t, h, w = grid.latent_shape[1:]
     stride = grid.geometry.s_stride
-    mask = F.adaptive_max_pool2d(mask[None], (grid.height, grid.width))
-    mask = F.pad(mask, (0, w * stride - grid.width, 0, h * stride - grid.height), mode="replicate")
-    cells = F.max_pool2d(mask, stride)[0]
+    cells = mask
+    if mask.shape[1:] != (h, w):
+        mask = F.adaptive_max_pool2d(mask[None], (grid.height, grid.width))
+        mask = F.pad(mask, (0, w * stride - grid.width, 0, h * stride - grid.height), mode="replicate")
+        cells = F.max_pool2d(mask, stride)[0]
     if len(cells) > 1:
         first = cells[: 0 if grid.cyclic else 1]  # of a latent frame of its own
         missing = (t - len(first)) * grid.geometry.t_stride + len(first) - len(cells)

@@ -209,9 +209,11 @@ def plan_edit(asked, pipeline):
     from ..strength import parse_curve
 
     curve = None if asked.curve is None else parse_curve(asked.curve)
-    known, clip = _held(asked, pipeline)
-    mask = None if asked.mask is None else read_mask(asked.mask, clip)
-    return _film(canvas.edit(known, asked.strength, mask, curve), _sound(clip), clip.changes, under=clip)
+    clip = _whole(asked, pipeline)
+    grid = _check(pipeline, clip, clip.expected)
+    how = asked.strength, None if asked.mask is None else read_mask(asked.mask, clip, grid), curve
+    canvas.edit(canvas.empty(grid), *how)  # what is wrong is said before the codec works
+    return _film(canvas.edit(_held(clip, pipeline), *how), _sound(clip), clip.changes, under=clip)
 
 
 def reframe_arguments(parser: Parser) -> None:
@@ -238,9 +240,9 @@ def plan_reframe(asked, pipeline):
             f"{asked.files[0].name} is fitted into {width}x{height} and fills it, so nothing is to be invented: choose "
             "another shape, or enlarge it with sora refine."
         )
-    known, clip = _held(asked, pipeline, inside)
-    _check(pipeline, clip, known.grid.frames, (width, height))
-    framed = canvas.reframe(known, width, height, *PLACES[asked.place])
+    clip = _whole(asked, pipeline, inside)
+    _check(pipeline, clip, clip.expected, (width, height))
+    framed = canvas.reframe(_held(clip, pipeline), width, height, *PLACES[asked.place])
     return _film(framed, _sound(clip), clip.changes, under=clip)
 
 
@@ -255,17 +257,19 @@ def plan_refine(asked, pipeline):
 
     from .. import canvas
     from ..clip import read_tags
+    from ..strength import check_strength
     from ..video import probe
 
     width, height = _size(asked, "refine")
+    check_strength(asked.strength)
     small = probe(asked.files[0])
     tags = read_tags(asked.files[0])
     asked.prompt = tags.get("prompt", "") if asked.prompt is None else asked.prompt
     if asked.seed is None and tags.get("seed", "").lstrip("-").isdigit():
         asked.seed = int(tags["seed"])
     times = canvas.enlargement(pipeline.grid(small.width, small.height, 1), pipeline.grid(width, height, 1))
-    known, clip = _held(asked, pipeline, (width, height))
-    refined = replace(canvas.edit(known, asked.strength), scale=times)
+    clip = _whole(asked, pipeline, (width, height))
+    refined = replace(canvas.edit(_held(clip, pipeline), asked.strength), scale=times)
     return _film(refined, _sound(clip), clip.changes)
 
 
@@ -325,24 +329,29 @@ def _ends(clip, pipeline, count: int, context: int):
     return clip.ends(join.head_frames(pipeline.geometry, context), join.tail_frames(pipeline.geometry, context))
 
 
-def _check(pipeline, clip, frames: int, size=None) -> None:
-    """Refuse what is too large before frames are read."""
+def _check(pipeline, clip, frames: int, size=None):
+    """The grid of a clip; refuses what is too large before frames are read."""
     width, height = size or (clip.width, clip.height)
-    pipeline.grid(width, height, frames, clip.fps)
+    return pipeline.grid(width, height, frames, clip.fps)
 
 
-def _held(asked, pipeline, size=None):
-    """(a canvas that keeps the whole video, the clip)."""
-    from .. import canvas
+def _whole(asked, pipeline, size=None):
+    """The video at a size and rate, once it is clear that there is memory for all of it."""
     from ..clip import Clip
 
-    width, height = size or _asked_size(asked)
-    clip = Clip(asked.files[0], width, height, asked.fps)
+    clip = Clip(asked.files[0], *(size or _asked_size(asked)), asked.fps)
     if clip.is_image and asked.fps is None:
         clip.fps = pipeline.size.fps
     _check(pipeline, clip, clip.expected)
+    return clip
+
+
+def _held(clip, pipeline):
+    """A canvas that keeps the whole of a clip."""
+    from .. import canvas
+
     latent, frames = clip.encode(pipeline)
-    return canvas.keep(latent.cpu(), pipeline.grid(clip.width, clip.height, frames, clip.fps)), clip
+    return canvas.keep(latent.cpu(), pipeline.grid(clip.width, clip.height, frames, clip.fps))
 
 
 def _sound(clip, at: float = 0.0, start: float = 0.0, stop: float | None = None) -> list:

@@ -6,7 +6,7 @@ kind: mp4 (H.264), webm (VP9), mov (ProRes), gif, or png, jpg, webp for a single
 
 from .formats import FORMATS, IMAGE_ENDINGS, VIDEO_ENDINGS, Format
 from .frames import at_rate, chunks, contact_sheet, frames_at_rate, rate_ratio
-from .read import Source, VideoInfo, is_image, probe, read_frames, read_image
+from .read import Source, VideoInfo, is_image, probe, read_frames, read_grey, read_image
 from .sequence import FrameFolder
 from .write import VideoWriter, check_output
 
@@ -28,5 +28,6 @@ __all__ = [
     "probe",
     "rate_ratio",
     "read_frames",
+    "read_grey",
     "read_image",
 ]

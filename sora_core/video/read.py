@@ -6,7 +6,7 @@ import io
 import itertools
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,12 +57,21 @@ def read_image(path: str | os.PathLike) -> Tensor:
     Raises:
         UserError: no such file, or not an image that can be read.
     """
+    return torch.from_numpy(_image(path, _rgb)).mul_(2).sub_(1).permute(2, 0, 1).contiguous()
+
+
+def read_grey(path: str | os.PathLike) -> Tensor:
+    """Read how bright an image is, as (H, W) in [0, 1]; what is transparent is 0. Else as `read_image`."""
+    return torch.from_numpy(_image(path, _grey))
+
+
+def _image(path: str | os.PathLike, pixels: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
     path = Path(path)
     _check_file(path)
     try:
         with Image.open(path) as image:
             _check_pixels(path, *image.size)
-            array = _rgb(ImageOps.exif_transpose(image))
+            return pixels(ImageOps.exif_transpose(image))
     except UserError:
         raise
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
@@ -72,18 +81,33 @@ def read_image(path: str | os.PathLike) -> Tensor:
         raise UserError(f"{path} {reason}: give a PNG, JPEG or WebP file.") from error
     except (OSError, ValueError, SyntaxError, EOFError) as error:  # what Pillow raises for damaged files
         raise UserError(f"{path} is damaged and cannot be read as an image: {error}.") from error
-    return torch.from_numpy(array).mul_(2).sub_(1).permute(2, 0, 1).contiguous()
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
     """(H, W, 3) float32 in [0, 1]."""
-    if image.mode.startswith(("I", "F")):  # deep grey; 32-bit integers hold 16 bits in practice
-        grey = np.asarray(image, dtype=np.float32) / (1 if image.mode == "F" else 65535)
-        return np.repeat(np.clip(grey, 0, 1)[..., None], 3, axis=2)
+    if _is_deep(image):
+        return np.repeat(_deep(image)[..., None], 3, axis=2)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = np.asarray(image.convert("RGBA"), dtype=np.float32) / 255
         return rgba[..., :3] * rgba[..., 3:] + (1 - rgba[..., 3:])
     return np.asarray(image.convert("RGB"), dtype=np.float32) / 255
+
+
+def _grey(image: Image.Image) -> np.ndarray:
+    """(H, W) float32 in [0, 1], 0 where it is transparent."""
+    if _is_deep(image):
+        return _deep(image)
+    grey = np.asarray(image.convert("LA"), dtype=np.float32) / 255
+    return grey[..., 0] * grey[..., 1]
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode.startswith(("I", "F"))
+
+
+def _deep(image: Image.Image) -> np.ndarray:
+    """Grey of more than 8 bits as (H, W) float32 in [0, 1]; 32-bit integers hold 16 bits in practice."""
+    return np.clip(np.asarray(image, dtype=np.float32) / (1 if image.mode == "F" else 65535), 0, 1)
 
 
 def probe(path: Source) -> VideoInfo:

@@ -14,7 +14,9 @@ from sora_core.cli import main
 from sora_core.cli.make import part_prompt
 from sora_core.clip import Clip, read_mask, read_tags
 from sora_core.errors import UserError
+from sora_core.grid import Geometry, Grid
 from sora_core.join import Part
+from sora_core.strength import mask_to_cells
 from sora_core.timeline import Timeline
 from sora_core.video import VideoWriter, probe, read_frames, read_image
 
@@ -227,11 +229,49 @@ def test_masks_from_files(film, tmp_path):
     rgba = np.zeros((48, 64, 4), np.uint8)
     rgba[:, :32] = 255
     Image.fromarray(rgba).save(tmp_path / "mask.png")
-    mask = read_mask(tmp_path / "mask.png", clip)
-    assert mask.shape == (1, 24, 32)
-    assert (mask[..., :15] > 0.9).all() and (mask[..., 17:] < 0.1).all(), "transparent is left alone"
-    moving = read_mask(film("mask.mp4", 11, 16, 16), clip)
-    assert moving.shape == (11, 24, 32) and moving.min() >= 0 and moving.max() <= 1
+    mask = read_mask(tmp_path / "mask.png", clip, Grid(11, 24, 32, 8.0, Geometry(patch=(1, 2, 2))))
+    assert mask.shape == (1, 4, 4), "a value per cell, so that a long one is never held as pixels"
+    assert (mask[..., :2] > 0.9).all() and (mask[..., 3:] < 0.1).all(), "transparent is left alone"
+    video = film("mask.mp4", 11, 32, 22)
+    grid = Grid(11, 22, 32, 8.0, Geometry(patch=(1, 2, 2)))
+    whole = torch.stack([(frame.mean(0) + 1) / 2 for frame in read_frames(video)])
+    moving = read_mask(video, Clip(video), grid)
+    assert moving.shape == (11, 4, 4)
+    assert torch.equal(mask_to_cells(moving, grid), mask_to_cells(whole, grid))
+
+
+def test_deep_masks_keep_their_greys(film, tmp_path):
+    clip, grid = Clip(film(width=32, height=24)), Grid(11, 24, 32, 8.0, Geometry(patch=(1, 2, 2)))
+    ramp = np.full((24, 32), 300, np.uint16)
+    ramp[:, 16:] = 65535
+    Image.fromarray(ramp).save(tmp_path / "mask.png")
+    mask = read_mask(tmp_path / "mask.png", clip, grid)
+    assert mask[0, 0].tolist() == pytest.approx([300 / 65535, 300 / 65535, 1, 1])
+    Image.fromarray(ramp.astype(np.float32) / 65535).save(tmp_path / "mask.tiff")
+    (tmp_path / "mask.tiff").rename(tmp_path / "float.png")
+    assert read_mask(tmp_path / "float.png", clip, grid)[0, 0].tolist() == pytest.approx(
+        [300 / 65535, 300 / 65535, 1, 1]
+    )
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["--mask", "none.png"], "none.png is not there"),
+        (["--mask", "bad.png"], "bad.png is no image"),
+        (["--mask", "short.mp4"], "The mask has 4 frames and the video 11"),
+        (["--strength", "2"], "Every strength"),
+    ],
+)
+def test_a_mask_that_cannot_be_used_is_refused_before_the_codec_works(sora, film, tmp_path, monkeypatch, words, said):
+    video = film()
+    film("short.mp4", 4)
+    (tmp_path / "bad.png").write_text("no image")
+    worked = []
+    monkeypatch.setattr(Clip, "encode", lambda *_: worked.append(1))
+    monkeypatch.chdir(tmp_path)
+    code, _, told = sora("edit", video, "a star", *words, "-o", tmp_path / "a.mp4")
+    assert code == 2 and said in told and not worked
 
 
 @pytest.mark.parametrize("size", ["64x24", "32x48", "64x64"])
