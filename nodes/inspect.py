@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import comfy.model_management
 import torch
-import torch.nn.functional as F
 from comfy_api.latest import io, ui
 
 from ..sora_core import review
@@ -13,8 +12,6 @@ from ..sora_core.inspect import picture
 from . import host
 from .extend import model_input
 from .host.videos import Film, film_of
-
-SIDE = 160  # pixels of a frame: the picture shows them no larger
 
 
 class SoraInspectCanvas(io.ComfyNode):
@@ -131,12 +128,7 @@ def frames_of(film: Film) -> Iterator[torch.Tensor]:
         yield frame
 
 
-def content(vae, canvas: Canvas) -> torch.Tensor:
-    """(frames, 3, H, W) in [-1, 1]: the first clip of a batch, each frame no larger than it is shown."""
-    scale = min(1.0, SIDE / max(canvas.grid.width, canvas.grid.height))
-    size = [max(1, round(side * scale)) for side in (canvas.grid.height, canvas.grid.width)]
+def content(vae, canvas: Canvas) -> Iterator[torch.Tensor]:
+    """(n, 3, H, W) in [-1, 1]: the first clip of a batch."""
     latent = {"samples": canvas.latent[:1], "sora_grid": host.grid_to_latent(canvas.grid)}
-    small = [
-        F.interpolate(frames.movedim(-1, 1) * 2 - 1, size, mode="area") for frames in host.decode_stream(vae, latent)
-    ]
-    return torch.cat(small)
+    return (frames.movedim(-1, 1) * 2 - 1 for frames in host.decode_stream(vae, latent))

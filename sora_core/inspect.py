@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from .canvas import Canvas
+from .grid import Grid
+from .video.write import to_integers
 
 SHOWN = 48  # latent frames at most
+SIDE = 160  # pixels of the frames that are held: the picture shows them no larger
 COLUMNS = 12
 BACKGROUND, INK, DIM = (28, 31, 38), (232, 234, 240), (150, 156, 170)
 KEPT, MIDDLE, NEW = (60, 130, 214), (240, 196, 84), (222, 84, 60)  # of levels 0, 0.5 and 1
 
 
-def picture(canvas: Canvas, content: Tensor | None = None, title: str = "") -> Tensor:
+def picture(canvas: Canvas, chunks: Iterable[Tensor] | None = None, title: str = "") -> Tensor:
     """The first sample of a canvas as a picture.
 
     Args:
-        content: (frames, 3, H, W) in [-1, 1] that the canvas's latent decodes to; the level covers it.
+        chunks: (n, 3, H, W) in [-1, 1], what the canvas's latent decodes to; the level covers it. Of a long film only
+            the frames that are shown are held, and small.
         title: a line above.
 
     Returns:
@@ -35,6 +41,7 @@ def picture(canvas: Canvas, content: Tensor | None = None, title: str = "") -> T
     tile_w, tile_h = max(8, round(w * scale)), max(8, round(h * scale))
     columns = min(COLUMNS, len(shown))
     rows = math.ceil(len(shown) / columns)
+    content = {} if chunks is None else _content(chunks, {_last_frame(grid, cell) for cell in shown})
     lines = _lines(canvas)
     top = 16 + 22 * (len(lines) + bool(title))
     width = max(560, 32 + columns * (tile_w + 8) - 8)
@@ -44,7 +51,7 @@ def picture(canvas: Canvas, content: Tensor | None = None, title: str = "") -> T
         draw.text((16, 10 + 22 * row), line, fill=INK if row == 0 else DIM, font=font)
     for place, cell in enumerate(shown):
         x, y = 16 + place % columns * (tile_w + 8), top + place // columns * (tile_h + 32)
-        image.paste(_tile(level[cell], _frame(content, cell, grid), tile_w, tile_h), (x, y))
+        image.paste(_tile(level[cell], content.get(_last_frame(grid, cell)), tile_w, tile_h), (x, y))
         mean = _colours(level[cell].mean().view(1, 1))[0, 0]
         draw.rectangle((x, y + tile_h + 2, x + tile_w - 1, y + tile_h + 6), fill=tuple(int(c) for c in mean))
         draw.text((x, y + tile_h + 9), f"{grid.moment(cell):.2f} s", fill=DIM, font=small)
@@ -89,21 +96,31 @@ def _range(strong: Tensor) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _frame(content: Tensor | None, cell: int, grid) -> np.ndarray | None:
-    """The last frame that a latent frame stands for: (H, W, 3) in [0, 255]."""
-    if content is None:
-        return None
+def _last_frame(grid: Grid, cell: int) -> int:
+    """The last frame that a latent frame stands for."""
     last = grid.geometry.t_stride * (cell + 1) - 1 if grid.cyclic else grid.geometry.frames(cell + 1) - 1
-    frame = content[min(last, len(content) - 1)]
-    return ((frame.clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0).cpu().numpy()
+    return min(last, grid.frames - 1)
 
 
-def _tile(level: Tensor, frame: np.ndarray | None, width: int, height: int) -> Image.Image:
+def _content(chunks: Iterable[Tensor], wanted: set[int]) -> dict[int, Image.Image]:
+    """The frames of some numbers, small."""
+    found, at = {}, 0
+    for chunk in chunks:
+        scale = min(1.0, SIDE / max(chunk.shape[2:]))
+        size = [max(1, round(side * scale)) for side in chunk.shape[2:]]
+        for number in wanted.intersection(range(at, at + len(chunk))):
+            small = F.interpolate(chunk[number - at, None].float(), size, mode="area")[0]
+            found[number] = Image.fromarray(to_integers(small))
+        at += len(chunk)
+    return found
+
+
+def _tile(level: Tensor, frame: Image.Image | None, width: int, height: int) -> Image.Image:
     """One latent frame: its levels (h, w) as colours, over its picture where one is known."""
     colours = _colours(level)
     tile = Image.fromarray(colours).resize((width, height), Image.Resampling.NEAREST)
     if frame is not None:
-        below = Image.fromarray(frame.round().astype(np.uint8)).resize((width, height), Image.Resampling.BILINEAR)
+        below = frame.resize((width, height), Image.Resampling.BILINEAR)
         weight = Image.fromarray((255 * level.numpy()).astype(np.uint8))
         tile = Image.composite(tile, below, weight.resize((width, height), Image.Resampling.NEAREST))
     return tile

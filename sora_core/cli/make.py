@@ -145,8 +145,6 @@ def fill(command: Making, asked) -> dict:
 
 def look(command: Making, asked) -> dict:
     """Draw the canvases of a film instead of filling them."""
-    import torch
-
     from ..inspect import column, picture
     from ..pipeline import Pipeline
     from ..video import VideoWriter, check_output, is_image
@@ -163,8 +161,9 @@ def look(command: Making, asked) -> dict:
     pictures = []
     for number, part in enumerate(film.parts, start=1):
         grid = part.canvas.grid
-        known = (part.canvas.level < 1).any()
-        content = torch.cat(list(pipeline.frames(part.canvas.latent, grid)), dim=2)[0].movedim(1, 0) if known else None
+        content = None
+        if (part.canvas.level < 1).any():
+            content = (chunk[0].movedim(1, 0) for chunk in pipeline.frames(part.canvas.latent, grid))
         which = f"canvas {number} of {len(film.parts)}: " if len(film.parts) > 1 else ""
         shown = f"frames {part.first} to {part.first + part.count - 1} are shown"
         pictures.append(picture(part.canvas, content, f"sora {command.name}: {which}{shown}"))

@@ -1,5 +1,7 @@
 """The picture of a canvas shows each latent frame: what is kept as it looks, what is new in one colour."""
 
+import weakref
+
 import torch
 
 from sora_core.canvas import edit, empty, extend, keep
@@ -28,10 +30,32 @@ def test_new_and_kept_are_told_apart():
 
 def test_what_is_kept_is_seen():
     green = torch.tensor([-1.0, 1.0, -1.0]).view(1, 3, 1, 1).expand(21, 3, 32, 48)
-    shown = colours(picture(canvas(), green, "a title"))
+    shown = colours(picture(canvas(), green.split(5), "a title"))
     assert shown[(0, 255, 0)] > 20_000 and shown[NEW] > 20_000
     half = colours(picture(edit(keep(canvas().latent, canvas().grid), 0.5), green))
     assert (0, 255, 0) not in half, "an edit covers it in part"
+
+
+def test_of_a_film_the_frames_that_are_shown_are_held_and_small():
+    whole, alive, chunks = keep(torch.zeros(1, *GRID.latent_shape), GRID), [], 0
+
+    def decoded():
+        """Nine frames, whose last of each latent frame (0, 4, 8) are red, green and blue, others white."""
+        nonlocal chunks
+        for start in range(0, 9, 3):
+            assert sum(one() is not None for one in alive) <= 1, "pieces of full size are held"
+            frames = torch.ones(3, 3, 320, 480)
+            for number in range(start, start + 3):
+                if number % 4 == 0:
+                    frames[number - start] = (2 * torch.eye(3)[number // 4] - 1)[:, None, None]
+            alive.append(weakref.ref(frames))
+            chunks += 1
+            yield frames
+            del frames
+
+    shown = colours(picture(whole, decoded()))
+    assert chunks == 3 and all(shown[colour] > 5000 for colour in ((255, 0, 0), (0, 255, 0), (0, 0, 255)))
+    assert shown.get((255, 255, 255), 0) < 100
 
 
 def test_a_long_canvas_is_thinned_out_and_pictures_stack():
