@@ -141,7 +141,7 @@ def write_tensors(path: str | os.PathLike, tensors: dict[str, Tensor], metadata:
             save_file(tensors, part, metadata=metadata)
         except SafetensorError as error:  # its message ends in "(os error 28)" where the system refused
             number = re.search(r"os error (\d+)", str(error))
-            raise OSError(int(number[1]) if number else 0, str(error)) from error
+            raise OSError(int(number[1]) if number else 0, str(error), str(part)) from error
         allow_as_usual(part)  # safetensors lets its owner alone read it
 
 

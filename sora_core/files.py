@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from errno import EDQUOT, EFBIG, ENOSPC
+from errno import EACCES, EDQUOT, EFBIG, EIO, ENOSPC, EPERM, EROFS
 from functools import cache
 from pathlib import Path
 
@@ -27,6 +27,7 @@ except ImportError:  # Windows
     fcntl = None
 
 _FULL = {ENOSPC, EDQUOT, EFBIG}
+_REFUSED = _FULL | {EACCES, EPERM, EROFS, EIO}
 _PART = re.compile(r"\..+\.[0-9a-f]{8}\.sora-part")
 
 
@@ -67,17 +68,27 @@ def replacing(path: str | os.PathLike, *, folder: bool = False) -> Iterator[Path
         folder: the place is an empty folder, and nothing is under `path` yet.
 
     Raises:
-        UserError: the file cannot be written (folder, rights, full disk).
+        UserError: the file cannot be written (folder, rights, full disk). Errors of other files pass.
     """
     path = check_writable(path)
+    part = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.sora-part")
     try:
-        with _held(path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.sora-part")) as part:
+        with _held(part):
             if folder:
                 (part / path.name).mkdir()
             yield part / path.name
             os.replace(part / path.name, path)
     except OSError as error:
+        if not _is_ours(error, part):
+            raise
         raise explain(error, path) from error
+
+
+def _is_ours(error: OSError, part: Path) -> bool:
+    """Whether an error is one of writing into `part`. Opening names the file; writing and closing do not."""
+    if isinstance(error.filename, str | os.PathLike):
+        return part in (Path(error.filename), *Path(error.filename).parents)
+    return error.errno in _REFUSED
 
 
 def allow_as_usual(part: Path) -> None:
@@ -92,12 +103,12 @@ def allow_as_usual(part: Path) -> None:
 
 
 @contextmanager
-def _held(part: Path) -> Iterator[Path]:
+def _held(part: Path) -> Iterator[None]:
     """A folder that exists, and is locked where that can be, during the block."""
     sweep(part.parent)
     lock = _make(part)
     try:
-        yield part
+        yield
     finally:
         shutil.rmtree(part, ignore_errors=True)
         if lock is not None:

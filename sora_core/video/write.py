@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -144,7 +145,9 @@ class VideoWriter:
             # ImageDescription; a JPEG's header holds 64 KB, so a text of many pages is cut
             exif[0x010E] = json.dumps({key: value[:4000] for key, value in self.tags.items()})
             options["exif"] = exif
-        image.save(self._part, **options)
+        made = io.BytesIO()  # written by Pillow, a JPEG on a full disk is cut off without an error
+        image.save(made, Image.registered_extensions()[self.ending], **options)
+        self._part.write_bytes(made.getbuffer())
 
     def __exit__(self, kind, error, trace):
         if kind is None and self.frames == 0:

@@ -1,5 +1,6 @@
 """Files appear whole or not at all."""
 
+import errno
 import os
 import resource
 import subprocess
@@ -65,6 +66,29 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)),
     )
     assert "the disk is full" in done.stdout, done.stderr
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EIO])
+def test_what_the_system_says_of_the_write_is_explained(tmp_path, number):
+    with pytest.raises(UserError, match=r"a\.txt could not be written: "), replacing(tmp_path / "a.txt"):
+        raise OSError(number, os.strerror(number))
+    with pytest.raises(UserError, match=r"a\.txt could not be written: "), replacing(tmp_path / "a.txt") as part:
+        raise OSError(number, os.strerror(number), str(part))
+    with pytest.raises(UserError, match=r"a\.txt could not be written: no such file"), replacing(tmp_path / "a.txt"):
+        pass  # nothing was written
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_error_of_another_file_is_not_laid_at_its_door(tmp_path):
+    for missing in (tmp_path / "input.mp4", tmp_path / ".a.0123abcd.sora-part" / "a.txt"):
+        with pytest.raises(FileNotFoundError) as caught, replacing(tmp_path / "a.txt"):
+            missing.read_bytes()
+        assert caught.value.filename == str(missing)
+    with pytest.raises(PermissionError), replacing(tmp_path / "a.txt"):
+        raise PermissionError(errno.EACCES, "Permission denied", "/elsewhere/input.mp4")
+    with pytest.raises(ConnectionError), replacing(tmp_path / "a.txt"):
+        raise ConnectionError(errno.ECONNREFUSED, "Connection refused")
     assert os.listdir(tmp_path) == []
 
 

@@ -244,14 +244,14 @@ def test_unknown_endings(tmp_path):
             check_output(tmp_path / name)
 
 
-@pytest.mark.parametrize("ending", ["mp4", "webm", "gif", "png"])
+@pytest.mark.parametrize("ending", ["mp4", "webm", "gif", "png", "jpg", "webp"])
 def test_a_full_disk(tmp_path, ending):
     script = (
         "import sys, torch; from sora_core.video import VideoWriter; from sora_core.errors import UserError\n"
         "torch.manual_seed(0)\n"
         "try:\n"
         "    with VideoWriter(sys.argv[1], 128, 128) as writer:\n"
-        "        for i in range(1 if sys.argv[1].endswith('png') else 12): writer.write(torch.randn(3, 128, 128))\n"
+        "        for i in range(12 if sys.argv[1][-3:] in ('mp4', 'ebm', 'gif') else 1): writer.write(torch.randn(3, 128, 128))\n"
         "except UserError as error: print(error)\n"
     )
     done = subprocess.run(
