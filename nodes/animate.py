@@ -5,7 +5,7 @@ from comfy_api.latest import io
 
 from ..sora_core import canvas as canvases
 from ..sora_core.errors import UserError
-from ..sora_core.pipeline import fit
+from ..sora_core.video import fit
 from . import host
 
 

@@ -90,8 +90,8 @@ def place_clip(canvas: Canvas, clip: Canvas, latent: dict, frame: int, strength:
     """A clip's latent from the cell on whose last frame is nearest to `frame`. What comes to lie behind something has
     its first latent frame invented anew (see `sora_core.canvas`), and what is followed by something an end that was
     filled up (`host.with_open_end`); what reaches beyond the canvas is left out."""
-    stride, length = canvas.grid.geometry.t_stride, canvas.latent.shape[2]
-    cell = min(round(frame / stride), length - 1)
+    length = canvas.latent.shape[2]
+    cell = min(join.first_cell(canvas.grid.geometry, frame, 1), length - 1)
     if cell + clip.latent.shape[2] < length:
         clip = host.with_open_end(latent, clip)
     known = clip.latent[:, :, : length - cell]

@@ -12,13 +12,13 @@ from torch import Tensor
 from ..sora_core.audio import Sound, Waveform
 from ..sora_core.errors import UserError
 from ..sora_core.grid import MAX_FPS, MAX_SIDE, Grid
-from ..sora_core.pipeline import fit
 from ..sora_core.video import (
     FORMATS,
     Format,
     FrameFolder,
     VideoWriter,
     at_rate,
+    fit,
     frames_at_rate,
     probe,
     rate_ratio,

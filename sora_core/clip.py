@@ -22,9 +22,8 @@ from .audio import unread_sound
 from .codec import Codec
 from .errors import UserError
 from .grid import Grid
-from .pipeline import fit
 from .strength import mask_to_cells
-from .video import VideoInfo, at_rate, chunks, frames_at_rate, is_image, probe, rate_ratio, read_frames, read_grey
+from .video import VideoInfo, at_rate, chunks, fit, frames_at_rate, is_image, probe, rate_ratio, read_frames, read_grey
 
 
 class Clip:

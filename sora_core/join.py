@@ -307,7 +307,7 @@ def lay(codec: Encoder, canvas: Canvas, video: Tensor, frame: int, strength: flo
     if video.shape[2] == 1:  # a still is the same in every cell
         cell = codec.geometry.latent_frames(frame + 1) - 1
         return canvases.place(canvas, codec.encode(video).cpu(), cell, strength), frame, 1
-    cell = 0 if frame == 0 else min(1 + math.floor((frame - 1) / stride + 0.5), max(1, last))
+    cell = min(first_cell(codec.geometry, frame, stride), last)
     start = 0 if cell == 0 else 1 + stride * (cell - 1)
     length = min(video.shape[2], grid.frames - start)
     if length < grid.frames - start:
@@ -316,6 +316,17 @@ def lay(codec: Encoder, canvas: Canvas, video: Tensor, frame: int, strength: flo
     video = video[:, :, :length]
     latent = codec.encode(video).cpu() if cell == 0 else _true_cells(codec, video, 0, -(-length // stride))
     return canvases.place(canvas, latent, cell, strength), start, length
+
+
+def first_cell(geometry: Geometry, frame: int, shown: int) -> int:
+    """The latent frame with which a clip begins, so that its first frame comes nearest to a frame of the canvas; of two
+    as near, the later one.
+
+    Args:
+        shown: how many frames of the clip that latent frame ends with: all of them, `t_stride`, where the clip was
+            encoded behind a still, and one where its latent stands for itself.
+    """
+    return 0 if frame == 0 else math.floor((frame + shown - 1) / geometry.t_stride + 0.5)
 
 
 def _asked(count: int) -> int:

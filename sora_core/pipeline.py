@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from . import canvas as canvases
@@ -24,6 +23,7 @@ from .grid import MIN_SIDE, Grid, frames_for
 from .memory import available_memory
 from .sampler import Callback, Denoise, guide, sample
 from .timeline import Timeline
+from .video import fit
 from .windows import Windowing
 
 Prompt = str | Timeline | Sequence[str | Timeline]
@@ -238,18 +238,6 @@ class Pipeline(Codec):
         image = image[None] if image.ndim == 3 else image
         latent = self.encode(fit(image, grid.width, grid.height)[:, :, None])
         return canvases.animate(grid, latent.expand(max(batch, len(latent)), -1, -1, -1, -1))
-
-
-def fit(image: Tensor, width: int, height: int) -> Tensor:
-    """Scale images (B, 3, H, W) until they cover width x height, and cut off evenly what reaches beyond."""
-    _, _, h, w = image.shape
-    if (w, h) == (width, height):
-        return image
-    scale = max(width / w, height / h)
-    size = (max(height, round(h * scale)), max(width, round(w * scale)))
-    image = F.interpolate(image, size, mode="bicubic", antialias=True, align_corners=False).clamp(-1, 1)
-    top, left = (size[0] - height) // 2, (size[1] - width) // 2
-    return image[..., top : top + height, left : left + width]
 
 
 def same_area(image: Tensor, size: Size) -> tuple[int, int]:

@@ -5,7 +5,7 @@ kind: mp4 (H.264), webm (VP9), mov (ProRes), gif, or png, jpg, webp for a single
 """
 
 from .formats import FORMATS, IMAGE_ENDINGS, VIDEO_ENDINGS, Format
-from .frames import at_rate, chunks, contact_sheet, frames_at_rate, rate_ratio
+from .frames import at_rate, chunks, contact_sheet, fit, frames_at_rate, rate_ratio
 from .read import Source, VideoInfo, is_image, probe, read_frames, read_grey, read_image
 from .sequence import FrameFolder
 from .write import VideoWriter, check_output
@@ -23,6 +23,7 @@ __all__ = [
     "check_output",
     "chunks",
     "contact_sheet",
+    "fit",
     "frames_at_rate",
     "is_image",
     "probe",

@@ -1,4 +1,4 @@
-"""Frames on their way: in chunks, at another rate, on one sheet."""
+"""Frames on their way: in chunks, at another rate, of another size, on one sheet."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .write import VideoWriter
@@ -49,6 +50,18 @@ def frames_at_rate(frames: int, ratio: float) -> int:
     return math.ceil(frames * ratio - 1e-6)
 
 
+def fit(image: Tensor, width: int, height: int) -> Tensor:
+    """Scale images (B, 3, H, W) until they cover width x height, and cut off evenly what reaches beyond."""
+    _, _, h, w = image.shape
+    if (w, h) == (width, height):
+        return image
+    scale = max(width / w, height / h)
+    size = (max(height, round(h * scale)), max(width, round(w * scale)))
+    image = F.interpolate(image, size, mode="bicubic", antialias=True, align_corners=False).clamp(-1, 1)
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    return image[..., top : top + height, left : left + width]
+
+
 def contact_sheet(frames: Iterable[Tensor], path: str | os.PathLike, count: int = 8, columns: int = 4) -> None:
     """Lay `count` frames, evenly chosen from first to last, out as one image, small ones enlarged by whole factors.
 
@@ -60,7 +73,7 @@ def contact_sheet(frames: Iterable[Tensor], path: str | os.PathLike, count: int 
     chosen = [frames[round(i * (len(frames) - 1) / max(1, count - 1))] for i in range(min(count, len(frames)))]
     scale = max(1, math.ceil(192 / max(chosen[0].shape[1:])))
     gap = 4
-    cells = [torch.nn.functional.interpolate(f[None], scale_factor=scale)[0] for f in chosen]
+    cells = [F.interpolate(f[None], scale_factor=scale)[0] for f in chosen]
     _, height, width = cells[0].shape
     columns = min(columns, len(cells))
     rows = math.ceil(len(cells) / columns)

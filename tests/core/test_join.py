@@ -7,8 +7,21 @@ from sora_core.canvas import Canvas, edit, keep, reframe
 from sora_core.clip import Clip, alike
 from sora_core.codec import Codec
 from sora_core.errors import UserError
-from sora_core.grid import Grid
-from sora_core.join import Film, Part, Shot, after, before, between, cut, head_frames, morph, new_frames, tail_frames
+from sora_core.grid import Geometry, Grid
+from sora_core.join import (
+    Film,
+    Part,
+    Shot,
+    after,
+    before,
+    between,
+    cut,
+    first_cell,
+    head_frames,
+    morph,
+    new_frames,
+    tail_frames,
+)
 from sora_core.video import VideoWriter, read_frames
 
 
@@ -229,3 +242,14 @@ def test_what_is_refused(codec, smooth_clip, make):
         between(codec, video, smooth_clip(5, 24, 24)[None], 4, 8.0)
     with pytest.raises(UserError, match="same length"):
         morph(codec, video, smooth_clip(9, 24, 32)[None], 8.0)
+
+
+@pytest.mark.parametrize("stride", [1, 4, 8])
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_clip_begins_with_the_cell_that_brings_it_nearest(stride, whole):
+    geometry, shown = Geometry(t_stride=stride), stride if whole else 1
+    for frame in range(40):
+        starts = [0 if cell == 0 else stride * cell - shown + 1 for cell in range(60)]  # the first cell is one frame
+        cell = first_cell(geometry, frame, shown)
+        assert abs(starts[cell] - frame) == min(abs(start - frame) for start in starts)
+    assert [first_cell(Geometry(t_stride=4), frame, 1) for frame in (2, 6, 10)] == [1, 2, 3], "the later of two as near"

@@ -10,7 +10,7 @@ from sora_core.checkpoint import load
 from sora_core.errors import UserError
 from sora_core.flow import shift_for_tokens
 from sora_core.grid import Geometry, Grid
-from sora_core.pipeline import Pipeline, Settings, Size, describe, fit, same_area
+from sora_core.pipeline import Pipeline, Settings, Size, describe, same_area
 from sora_core.timeline import Timeline
 
 
@@ -112,16 +112,6 @@ def test_one_image_for_several_prompts(pipeline, smooth_clip):
     video = pipeline.animate(smooth_clip(1, 32, 32)[:, 0], ["left", "right"], grid)
     assert video.shape[0] == 2
     assert torch.allclose(video[0, :, 0], video[1, :, 0], atol=1e-5)
-
-
-@pytest.mark.parametrize("size", [(64, 64), (100, 30), (30, 100), (17, 19), (640, 480)])
-def test_an_image_is_fitted_evenly(size):
-    width, height = size
-    ramp = torch.linspace(-1, 1, width).expand(1, 3, height, width)
-    fitted = fit(ramp, 32, 32)
-    assert fitted.shape == (1, 3, 32, 32)
-    assert abs(float(fitted.mean())) < 1 / 32, "the middle stays the middle, within half a pixel"
-    assert fit(ramp, width, height) is ramp
 
 
 def test_an_image_keeps_its_shape():

@@ -20,6 +20,7 @@ from sora_core.video import (
     check_output,
     chunks,
     contact_sheet,
+    fit,
     probe,
     read_frames,
     read_image,
@@ -251,11 +252,17 @@ def test_a_full_disk(tmp_path, ending):
         "torch.manual_seed(0)\n"
         "try:\n"
         "    with VideoWriter(sys.argv[1], 128, 128) as writer:\n"
-        "        for i in range(12 if sys.argv[1][-3:] in ('mp4', 'ebm', 'gif') else 1): writer.write(torch.randn(3, 128, 128))\n"
+        "        for i in range(int(sys.argv[2])): writer.write(torch.randn(3, 128, 128))\n"
         "except UserError as error: print(error)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / f"a.{ending}")],
+        [
+            sys.executable,
+            "-c",
+            script,
+            str(tmp_path / f"a.{ending}"),
+            "12" if ending in ("mp4", "webm", "gif") else "1",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -273,6 +280,16 @@ def test_chunks(smooth_clip):
     parts = list(chunks(video.unbind(1), 3))
     assert [p.shape for p in parts] == [(1, 3, 3, 4, 4), (1, 3, 3, 4, 4), (1, 3, 1, 4, 4)]
     assert torch.equal(torch.cat(parts, dim=2)[0], video)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (100, 30), (30, 100), (17, 19), (640, 480)])
+def test_an_image_is_fitted_evenly(size):
+    width, height = size
+    ramp = torch.linspace(-1, 1, width).expand(1, 3, height, width)
+    fitted = fit(ramp, 32, 32)
+    assert fitted.shape == (1, 3, 32, 32)
+    assert abs(float(fitted.mean())) < 1 / 32, "the middle stays the middle, within half a pixel"
+    assert fit(ramp, width, height) is ramp
 
 
 def test_contact_sheet(tmp_path, smooth_clip):
