@@ -171,11 +171,10 @@ def _stream(path: Path | io.BytesIO, container: av.container.InputContainer) -> 
 
 @contextmanager
 def _opened(path: str | os.PathLike | io.BytesIO) -> Iterator[av.container.InputContainer]:
-    in_memory = isinstance(path, io.BytesIO)
-    if in_memory:
-        path.seek(0)
+    # bytes get a place of reading of their own: pictures and sound are read beside each other
+    source = io.BytesIO(path.getvalue()) if isinstance(path, io.BytesIO) else str(path)
     try:
-        with av.open(path if in_memory else str(path)) as container:
+        with av.open(source) as container:
             yield container
     except av.error.FFmpegError as error:
         raise UserError(f"The sound of {_name(path)} is damaged: {error.strerror}.") from error

@@ -233,14 +233,14 @@ class _Opened:
 
     def __init__(self, path: Source):
         self.path = path
-        if isinstance(path, io.BytesIO):
-            path.seek(0)
-        else:
+        if not isinstance(path, io.BytesIO):
             _check_file(Path(path))
 
     def __enter__(self):
         try:
-            self.container = av.open(self.path if isinstance(self.path, io.BytesIO) else str(self.path))
+            # bytes get a place of reading of their own: they are often read twice at the same time
+            in_memory = isinstance(self.path, io.BytesIO)
+            self.container = av.open(io.BytesIO(self.path.getvalue()) if in_memory else str(self.path))
         except (av.error.FFmpegError, ValueError) as error:
             raise UserError(f"{name_of(self.path)} is no video that can be read: {_reason(error)}.") from error
         if not self.container.streams.video:

@@ -1,5 +1,6 @@
 """Sound of inputs lands at its time in the film, in every kind of file that has sound."""
 
+import io
 import os
 import wave
 from fractions import Fraction
@@ -12,7 +13,7 @@ import torch
 from sora_core.audio import Sound, Waveform, has_sound
 from sora_core.clip import Clip
 from sora_core.errors import UserError
-from sora_core.video import VideoWriter, probe
+from sora_core.video import VideoWriter, probe, read_frames
 
 
 def write_tones(path, tones, rate=44100, channels=2):
@@ -72,6 +73,21 @@ def test_a_film_without_sound_and_a_kind_without_it(tmp_path):
     assert not has_sound(write_film(tmp_path / "a.mp4", 4, []))
     assert not has_sound(write_film(tmp_path / "a.gif", 4, [Sound(a, 0, 0, 0.5)]))
     assert not has_sound(tmp_path / "none.mp4")
+
+
+def test_pictures_and_sound_of_a_film_in_memory_are_read_beside_each_other(tmp_path):
+    a = write_tones(tmp_path / "a.wav", [400, 800] * 10)
+    noise = torch.rand(80, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1  # no small file
+    with VideoWriter(tmp_path / "a.mp4", 128, 128, 8, sounds=[Sound(a, 0, 0, 10)]) as writer:
+        for frame in noise:
+            writer.write(frame)
+    copies = []
+    for source in (tmp_path / "a.mp4", io.BytesIO((tmp_path / "a.mp4").read_bytes())):
+        with VideoWriter(tmp_path / "b.mp4", 128, 128, 8, sounds=[Sound(source, 0, 0, 10)]) as writer:
+            for frame in read_frames(source):
+                writer.write(frame)
+        copies.append((tmp_path / "b.mp4").read_bytes())
+    assert copies[0] == copies[1]
 
 
 def test_sound_that_cannot_be_read_is_one_sentence(tmp_path):
