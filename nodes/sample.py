@@ -11,8 +11,8 @@ DEFAULTS = Settings()
 
 
 class SoraSampler(io.ComfyNode):
-    """The engine's own sampler, run through the host's guider: what the command line gives for a seed and settings, this
-    gives. The command line's defaults are the checkpoint's, as `cfg_from`; those here suit the host's models too."""
+    """The engine's own sampler, run through the host's guider: for a seed and settings it gives what the command line
+    gives. That line's defaults are the checkpoint's, as for `cfg_from`; those here suit the host's models too."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

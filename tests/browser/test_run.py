@@ -32,6 +32,7 @@ WATCH = """kind => {
   };
   look();
 }"""
+LOOK_AT = "kind => app.canvas.centerOnNode(app.graph.nodes.find(n => n.type === kind))"
 TEXT = "kind => app.graph.nodes.find(n => n.type === kind).widgets.find(w => w.name === '$$node-text-preview')?.value"
 SET = f"([name, value]) => {{ {SAMPLER}.widgets.find(widget => widget.name === name).value = value; }}"
 TWO_STEPS = """() => {
@@ -125,6 +126,7 @@ def test_a_finished_video_is_shown_as_a_picture(page, open_template, shot, templ
     page.get_by_test_id("queue-button").click()
     page.wait_for_function("() => heard.end")
     assert page.evaluate("() => heard.end") == "execution_success"
+    page.evaluate(LOOK_AT, kind)  # a node out of sight loads no picture
     page.wait_for_function(f"() => app.graph.nodes.find(n => n.type === '{kind}').imgs?.[0]?.naturalWidth === 800")
     page.wait_for_timeout(2000)
     shot(kind)
