@@ -265,8 +265,9 @@ def frames_in(film) -> int:
     if isinstance(film.source, Tensor | list):
         return len(film.source)
     info = probe(film.source)
-    rest = info.frames - round(film.start * info.fps)
-    return max(1, rest if math.isinf(film.seconds) else min(rest, math.ceil(film.seconds * info.fps)))
+    first = math.ceil((film.start - 1e-6) * info.fps)  # as `read_frames` counts
+    stop = math.ceil(min((film.start + film.seconds - 1e-6) * info.fps, info.frames))
+    return max(1, stop - first)
 
 
 def size_for(film, width: int, height: int) -> tuple[int, int]:

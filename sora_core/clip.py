@@ -26,6 +26,11 @@ from .strength import mask_to_cells
 from .video import VideoInfo, at_rate, chunks, fit, frames_at_rate, is_image, probe, rate_ratio, read_frames, read_grey
 
 
+def made_even(name: str, info: VideoInfo) -> str:
+    """What is done to a video of varying frame rate, in words."""
+    return f"{name} has no constant frame rate: its frames are held as long as they last, at {info.fps:g} fps."
+
+
 class Clip:
     """A file at a size and a frame rate.
 
@@ -50,10 +55,7 @@ class Clip:
         self.fps = float(self.info.fps if fps is None else fps)
         self.changes = []
         if not self.info.even:
-            self.changes.append(
-                f"{self.path.name} has no constant frame rate: its frames are held as long as they last, at "
-                f"{self.info.fps:g} fps."
-            )
+            self.changes.append(made_even(self.path.name, self.info))
         if not self.is_image and (silent := unread_sound(path)):
             self.changes.append(silent)
         if (self.width, self.height) != (self.info.width, self.info.height):

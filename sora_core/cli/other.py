@@ -53,6 +53,7 @@ def run_reconstruct(asked) -> dict:
     import torch
     from tqdm import tqdm
 
+    from ..clip import made_even
     from ..codec import Codec
     from ..grid import Grid
     from ..quality import psnr, ssim
@@ -63,7 +64,8 @@ def run_reconstruct(asked) -> dict:
     check_output(asked.output, info.frames)
     codec = Codec.load(asked.checkpoint, asked.device)
     Grid(1, info.height, info.width, 1.0, codec.geometry)  # refuses a size beyond the limits; the length streams
-    scores = []
+    scores, notes = [], [] if info.even else [made_even(asked.file.name, info)]
+    print(*notes, sep="\n", end="\n" * len(notes), file=sys.stderr)
     bar = tqdm(total=info.frames, desc="codec", unit="frame", file=sys.stderr)
     with bar, VideoWriter(asked.output, info.width, info.height, info.fps) as writer:
         for original, copy in codec.reconstruct(chunks(read_frames(asked.file))):
@@ -77,6 +79,7 @@ def run_reconstruct(asked) -> dict:
     return result(asked.output, info.width, info.height, frames, info.fps, None, start) | {
         "psnr": quality[0],
         "ssim": quality[1],
+        "notes": notes,
     }
 
 

@@ -164,6 +164,15 @@ def test_reconstruct_a_video(sora, tmp_path, smooth_clip):
     assert 0 < result["psnr"] < 100 and -1 <= result["ssim"] <= 1
 
 
+def test_reconstruct_says_that_a_rate_was_made_constant(sora, tmp_path):
+    pictures = [Image.new("RGB", (16, 16), (40 * i, 0, 0)) for i in range(4)]
+    pictures[0].save(tmp_path / "in.gif", save_all=True, append_images=pictures[1:], duration=[100, 400, 100, 100])
+    code, said, err = sora("reconstruct", tmp_path / "in.gif", "-o", tmp_path / "a.mp4", "--json")
+    row = json.loads(said.splitlines()[-1])
+    assert code == 0 and row["frames"] == 7
+    assert row["notes"] and all("in.gif has no constant frame rate" in note and note in err for note in row["notes"])
+
+
 def test_reconstruct_an_image(sora, tmp_path, smooth_clip):
     with VideoWriter(tmp_path / "in.png", 51, 37) as writer:
         writer.write(smooth_clip(1, 37, 51))
