@@ -225,7 +225,7 @@ class SoraDecodeToVideo(io.ComfyNode):
             raise UserError("This latent does not say its frame rate: set fps.")
         kind, fps = FORMATS[format], fps or grid.fps
         quality = None if crf < 0 else crf
-        kind.check(grid.width, grid.height, quality, pixel_format)
+        kind.check(grid.width, grid.height, fps, quality, pixel_format)
         sounds = sounds_of(audio, sound_of, grid.frames / fps, kind)
         target = saving.target(filename_prefix, kind.ending, save_to, grid.width, grid.height)
         size, tags = (grid.width, grid.height), saving.workflow_of(cls)

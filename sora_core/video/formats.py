@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import av
@@ -33,6 +34,7 @@ class Format:
         odd: the pixel format for odd widths and heights where the default halves its colour planes of even sizes only.
         options: for the encoder.
         least: pixels a side.
+        rates: the lowest and highest frames per second.
     """
 
     name: str
@@ -44,13 +46,14 @@ class Format:
     odd: str | None = None
     options: dict[str, str] = field(default_factory=dict)
     least: int = 1
+    rates: tuple[float, float] = (0.0, math.inf)
 
-    def check(self, width: int, height: int, crf: int | None = None, pixels: str = AUTO) -> str:
+    def check(self, width: int, height: int, fps: float, crf: int | None = None, pixels: str = AUTO) -> str:
         """The pixel format for a video, checked before any frame is made.
 
         Raises:
             UserError: the encoder is missing here; a quality or pixel format that the format does not have; a size
-                that the pixel format does not allow.
+                that the pixel format does not allow; a frame rate that the format cannot count.
         """
         try:
             av.codec.Codec(self.encoder, "w")
@@ -60,7 +63,7 @@ class Format:
                 "another format, or install a build of PyAV with it."
             ) from None
         if crf is not None and self.crf is None:
-            raise UserError(f"{self.name} has no constant quality (CRF): leave it to the format.")
+            raise UserError(f"{self.name} has no constant quality: set crf to -1.")
         if crf is not None and not 0 <= crf <= self.worst:
             raise UserError(f"The quality (CRF) of {self.name} goes from 0 to {self.worst}, not {crf}.")
         if min(width, height) < self.least:
@@ -68,11 +71,23 @@ class Format:
                 f"{self.name} needs at least {self.least}x{self.least} pixels, not {width}x{height}: choose "
                 "another format."
             )
+        if fps > self.rates[1]:
+            raise UserError(
+                f"A {self.name} holds at most {self.rates[1]:g} frames per second, not {fps:g} (its delays count "
+                "hundredths of a second, and players slow down below two): lower the frame rate, or choose mp4."
+            )
+        if fps < self.rates[0]:
+            raise UserError(
+                f"A {self.name} shows a frame for at most {1 / self.rates[0]:g} s, and {fps:g} frames per second takes "
+                "longer: raise the frame rate, or choose mp4."
+            )
         odd = bool(width % 2 or height % 2)
         if pixels == AUTO:
             return self.odd if odd and self.odd else self.pixels[0]
         if pixels not in self.pixels:
-            raise UserError(f"{self.name} cannot hold {pixels}: choose one of {', '.join((AUTO, *self.pixels))}.")
+            offered = [own for own in self.pixels if own in PIXELS]  # what a menu has; GIF and PNG know one form only
+            choice = f"one of {', '.join((AUTO, *offered))}" if offered else AUTO
+            raise UserError(f"{self.name} cannot hold {pixels}: choose {choice}.")
         if odd and self.odd and "444" not in pixels:
             raise UserError(
                 f"{self.name} halves the colours of even sizes only, and {width}x{height} is odd: choose {self.odd}, "
@@ -84,6 +99,7 @@ class Format:
 _VP9 = {"b": "0", "row-mt": "1", "cpu-used": "2"}
 _X265 = {"x265-params": "log-level=error"}
 _LEAST_X265 = 64  # narrower than its largest block, x265 4.1 writes beyond its buffers and brings the process down
+_GIF_RATES = (100 / 65535, 50.0)  # a delay is 16 bits of hundredths of a second; players take 1 for "as none was given"
 
 FORMATS: dict[str, Format] = {
     made.name: made
@@ -95,7 +111,7 @@ FORMATS: dict[str, Format] = {
         Format("webm VP9", ".webm", "libvpx-vp9", 18, 63, _8BIT, None, _VP9),
         Format("webm AV1", ".webm", "libsvtav1", 16, 63, ("yuv420p10le", "yuv420p"), None, {"preset": "6"}),
         Format("mov ProRes", ".mov", "prores_ks", pixels=("yuv422p10le", "yuv444p10le")),
-        Format("gif", ".gif", "gif", pixels=("pal8",)),
+        Format("gif", ".gif", "gif", pixels=("pal8",), rates=_GIF_RATES),
         Format("png sequence", "", "png", pixels=("rgb24",)),
     )
 }

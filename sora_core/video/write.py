@@ -108,7 +108,7 @@ class VideoWriter:
         if self.kind is not None:
             if self.kind.ending != self.ending:
                 raise ValueError(f"{self.path.name} and the format {self.kind.name}")
-            self.pixels = self.kind.check(width, height, crf, pixels)
+            self.pixels = self.kind.check(width, height, fps, crf, pixels)
             self.crf = self.kind.crf if crf is None else crf
         self.tags = tags_of(metadata)
         self.frames = 0

@@ -88,7 +88,11 @@ def test_a_lower_crf_is_better_and_larger(tmp_path):
     [
         ("mp4 H.264", (64, 64), {"crf": 52}, "goes from 0 to 51, not 52"),
         ("mp4 H.264", (64, 64), {"crf": -1}, "goes from 0 to 51, not -1"),
-        ("mov ProRes", (64, 64), {"crf": 3}, "mov ProRes has no constant quality"),
+        ("mov ProRes", (64, 64), {"crf": 3}, "mov ProRes has no constant quality: set crf to -1"),
+        ("gif", (64, 64), {"crf": 5}, "gif has no constant quality: set crf to -1"),
+        ("gif", (64, 64), {"pixels": "yuv444p10le"}, "gif cannot hold yuv444p10le: choose auto\\.$"),
+        ("gif", (64, 64), {"fps": 50.5}, "A gif holds at most 50 frames per second, not 50.5 .*choose mp4"),
+        ("gif", (64, 64), {"fps": 0.0015}, "shows a frame for at most 655.35 s, and 0.0015 frames per second"),
         ("mp4 AV1", (64, 64), {"pixels": "yuv444p"}, "cannot hold yuv444p: choose one of auto, yuv420p10le, yuv420p"),
         ("mp4 H.264", (51, 64), {"pixels": "yuv420p"}, "51x64 is odd"),
         ("mp4 H.265", (96, 62), {}, "at least 64x64 pixels, not 96x62"),
@@ -96,12 +100,26 @@ def test_a_lower_crf_is_better_and_larger(tmp_path):
 )
 def test_what_a_format_does_not_have_is_refused(kind, size, settings, expected):
     with pytest.raises(UserError, match=expected):
-        FORMATS[kind].check(*size, **settings)
+        FORMATS[kind].check(*size, **{"fps": 8.0} | settings)
+
+
+@pytest.mark.parametrize("fps", [50.0, 47.0, 1 / 655])
+def test_a_gif_holds_every_rate_that_is_let_through(tmp_path, smooth_clip, fps):
+    path = write(tmp_path / "a.gif", smooth_clip(9, 16, 16), FORMATS["gif"], fps=fps)
+    assert probe(path).frames == 9
+    with Image.open(path) as shown:
+        assert shown.n_frames == 9 and abs(shown.info["duration"] - 1000 / fps) < 10
+
+
+def test_a_gif_too_fast_is_refused_before_the_file_is_begun(tmp_path):
+    with pytest.raises(UserError, match="lower the frame rate, or choose mp4"):
+        VideoWriter(tmp_path / "a.gif", 16, 16, 106.0)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_encoder_that_is_missing_is_said():
     with pytest.raises(UserError, match="needs the encoder libnothing, which this machine's PyAV does not have"):
-        Format("mp4 Nothing", ".mp4", "libnothing", 1, 2, ("yuv420p",)).check(64, 64)
+        Format("mp4 Nothing", ".mp4", "libnothing", 1, 2, ("yuv420p",)).check(64, 64, 8.0)
 
 
 # --------------------------------------------------------------------------------------------------------------- sound

@@ -153,6 +153,8 @@ def test_sound_in_memory_is_kept_as_well(server, tmp_path, video_in):
     ("settings", "expected"),
     [
         ({"format": "mov ProRes", "crf": 10}, "mov ProRes has no constant quality"),
+        ({"format": "gif", "fps": 60.0}, "A gif holds at most 50 frames per second, not 60"),
+        ({"format": "gif", "pixel_format": "yuv444p10le"}, "gif cannot hold yuv444p10le: choose auto."),
         ({"crf": 60}, "goes from 0 to 51, not 60"),
         ({"format": "webm VP9", "pixel_format": "yuv420p10le"}, "webm VP9 cannot hold yuv420p10le"),
         ({"filename_prefix": "x" * 300}, "use at most 200"),
