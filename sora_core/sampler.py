@@ -135,13 +135,21 @@ def guide(
         interval: levels at which guidance acts (Kynkaanniemi et al. 2024), patch by patch; elsewhere it costs nothing.
         rescale: 0..1, how far the guided prediction gets the standard deviation of the conditional one back, against
             over-saturation (Lin et al. 2023, section 3.4); taken over the patches under guidance.
+
+    Raises:
+        UserError: a strength that is not finite; levels or a rescale outside [0, 1]; an interval the wrong way round.
     """
     low, high = interval
-    if not (math.isfinite(cfg) and 0 <= low <= high <= 1 and 0 <= rescale <= 1):
+    if not math.isfinite(cfg):
+        raise UserError(f"The strength of guidance (cfg) must be a finite number, not {cfg}.")
+    if not (0 <= low <= 1 and 0 <= high <= 1):
         raise UserError(
-            f"Guidance needs a finite strength, an interval within 0..1 and a rescale from 0 to 1, not {cfg}, "
-            f"{low}..{high} and {rescale}."
+            f"Guidance acts between two noise levels from 0 to 1 (cfg_from and cfg_to), not {low:g} and {high:g}."
         )
+    if low > high:
+        raise UserError(f"Guidance must begin below where it ends: cfg_from is {low:g} and cfg_to {high:g}.")
+    if not 0 <= rescale <= 1:
+        raise UserError(f"The rescale of guidance (cfg_rescale) must be from 0 to 1, not {rescale:g}.")
 
     def denoise(x: Tensor, level: Tensor) -> Tensor:
         x0 = predict(x, level, cond)

@@ -325,10 +325,17 @@ def test_rescale_returns_the_standard_deviation_of_the_conditional_prediction():
 
 
 @pytest.mark.parametrize(
-    "cfg, interval, rescale", [(math.nan, (0, 1), 0), (2, (0.5, 0.2), 0), (2, (0, 2), 0), (2, (0, 1), 2)]
+    "cfg, interval, rescale, expected",
+    [
+        (math.nan, (0, 1), 0, r"\(cfg\) must be a finite number, not nan"),
+        (2, (0.9, 0.2), 0, "must begin below where it ends: cfg_from is 0.9 and cfg_to 0.2"),
+        (2, (0, 2), 0, r"\(cfg_from and cfg_to\), not 0 and 2"),
+        (2, (math.nan, 1), 0, r"\(cfg_from and cfg_to\), not nan and 1"),
+        (2, (0, 1), 2, r"\(cfg_rescale\) must be from 0 to 1, not 2"),
+    ],
 )
-def test_impossible_guidance_is_refused(cfg, interval, rescale):
-    with pytest.raises(UserError):
+def test_impossible_guidance_is_refused(cfg, interval, rescale, expected):
+    with pytest.raises(UserError, match=expected):
         guide(_predict, 1.0, 0.0, cfg, interval, rescale)
 
 
