@@ -65,7 +65,8 @@ class Result:
     previews: list[bytes] = field(default_factory=list)  # the image bytes of each preview, in order
 
     def files(self, *kinds: str) -> list[dict]:
-        """The files that nodes reported ({filename, subfolder, type}); kinds filter by the ending, e.g. "mp4"."""
+        """The files that nodes reported ({filename, subfolder, type}), saved ones before previews (type "temp"); kinds
+        filter by the ending, e.g. "mp4"."""
         return files_of(self.outputs, *kinds)
 
 
@@ -313,7 +314,7 @@ def ended(kind: str, data: dict) -> bool:
 
 
 def files_of(outputs: dict[str, dict], *kinds: str) -> list[dict]:
-    """The files among a job's outputs ({filename, subfolder, type}); kinds filter by the ending, e.g. "mp4"."""
+    """The files among a job's outputs, as `Result.files` gives them."""
     items = [
         item
         for output in outputs.values()
@@ -322,6 +323,7 @@ def files_of(outputs: dict[str, dict], *kinds: str) -> list[dict]:
         for item in entry
         if isinstance(item, dict) and "filename" in item
     ]
+    items.sort(key=lambda item: item.get("type", "output") != "output")
     return [item for item in items if not kinds or item["filename"].rsplit(".", 1)[-1] in kinds]
 
 

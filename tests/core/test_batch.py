@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from sora_core.batch import run, table, workflow
-from sora_core.batch.client import Client, HostGone, read_binary
+from sora_core.batch.client import Client, HostGone, Result, read_binary
 from sora_core.batch.host import free_port
 from sora_core.batch.store import DONE, Record, Store
 from sora_core.cli import main
@@ -592,6 +592,18 @@ def test_a_missing_package_is_named(files, tmp_path):
     asked = ["batch", files[0], "--table", files[1], "--out", str(tmp_path / "out")]
     done = subprocess.run([sys.executable, "-c", probe, *asked], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and "pip install '.[batch]' in a clone" in done.stderr
+
+
+def test_what_was_saved_comes_before_previews():
+    """A host tells of nodes in the order of their ends: a preview of the grid is there long before the film."""
+    kinds = {"a.png": "temp", "b.png": "output", "c.mp4": "temp", "d.mp4": "output", "e.png": "output"}
+    outputs = {
+        name: {"images": [{"filename": name, "subfolder": "", "type": kind}], "animated": [True]}
+        for name, kind in kinds.items()
+    }
+    found = Result(outputs)
+    assert [item["filename"] for item in found.files()] == ["b.png", "d.mp4", "e.png", "a.png", "c.mp4"]
+    assert [item["filename"] for item in found.files("mp4")] == ["d.mp4", "c.mp4"]
 
 
 def test_binary_messages_are_told_apart():

@@ -472,6 +472,10 @@ def test_the_examples_of_the_documentation_run(server, tmp_path, monkeypatch):
         line = [sys.executable, "-c", script]
         done = subprocess.run(line, env=os.environ | {"PYTHONPATH": str(PACK)}, capture_output=True, text=True)
         assert done.returncode == 0, f"{block}\n{done.stderr}"
+        assert "'type': 'temp'" not in done.stdout
+    with Image.open("ball.png") as image:  # what the workflow saves, not the preview of its grid
+        assert image.size == (64, 64)
+        assert "a red ball" in [node["inputs"].get("text") for node in json.loads(image.info["prompt"]).values()]
 
 
 def test_an_error_of_a_node_is_told_by_the_client(server):
