@@ -145,7 +145,8 @@ class Worker:
             raise Refused("The workflow saves no file: give it a node such as SaveVideo or SaveImage.")
         for number, item in enumerate(items, 1):
             ending = UNSAFE.sub("", PurePosixPath(item["filename"]).suffix)
-            name = f"{row.name}{f'-{number}' if len(items) > 1 else ''}{ending}"
+            place = f"-{number:0{len(str(len(items)))}d}" if len(items) > 1 else ""  # so that names sort as files do
+            name = f"{row.name}{place}{ending}"
             with self.store.writing(name) as file:
                 digest, size = self.client.download(item, file)
             yield {"file": name, "sha256": digest, "bytes": size}

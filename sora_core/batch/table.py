@@ -19,7 +19,7 @@ import fsspec
 from ..errors import UserError
 
 UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')  # in a file name of one of the usual systems
-NUMBERED = re.compile(r"(.+)-[1-9][0-9]*")  # so are several files of a row called
+NUMBERED = re.compile(r"(.+)-[0-9]+")  # so are several files of a row called
 LOCAL = ("file", "local")  # protocols of fsspec whose files are read here, at no cost worth speaking of
 BLOCK = 1 << 20
 LONGEST = 80  # characters of a name that may come out of one cell

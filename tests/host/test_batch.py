@@ -145,6 +145,15 @@ def test_pictures_are_uploaded_under_names_of_their_own(bench, server, tmp_path)
     assert bench.right(tmp_path / "out", 2) == 2
 
 
+def test_the_pictures_of_a_row_sort_by_their_names(bench, server, command, tmp_path):
+    for count, form in ((9, "d"), (10, "02d")):
+        names = [f"00001-{number:{form}}.png" for number in range(1, count + 1)]
+        out = tmp_path / str(count)
+        assert main(command(1, "--set", f"EmptyImage.batch_size={count}", "--out", str(out))) == 0
+        assert sorted(path.name for path in out.glob("*.png")) == names
+        assert [file["file"] for file in Store(str(out)).record(1).files] == names
+
+
 def test_never_more_jobs_wait_than_were_allowed(bench, server, tmp_path):
     bench.write_jobs(tmp_path, 12)
     jobs = table.jobs(table.read(tmp_path / "rows.csv"), bench.WORKFLOW, bench.SETTINGS, {}, "{row:05d}")
