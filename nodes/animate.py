@@ -53,7 +53,11 @@ class SoraAnimateImage(io.ComfyNode):
         cell = grid.geometry.latent_frames(frame % grid.frames + 1) - 1
         batch = len(canvas.latent)
         if len(image) not in (1, batch):
-            raise UserError(f"{len(image)} images cannot be laid onto a batch of {batch}: give one image, or {batch}.")
+            count = "one image" if batch == 1 else f"one image, or {batch}"
+            raise UserError(
+                f"{len(image)} images cannot be laid onto a batch of {batch}: give {count}; the frames of a clip go to "
+                "Sora Place Frames."
+            )
         known = torch.cat(
             [encode_still(vae, one, grid, cell) for one in to_size(image, grid.width, grid.height).split(1)]
         )

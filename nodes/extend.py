@@ -62,7 +62,7 @@ class SoraExtendVideo(io.ComfyNode):
     def execute(cls, latent, direction, length, unit, model=None) -> io.NodeOutput:
         latent = no_open_loop(latent)
         canvas = host.held(latent, model)
-        count = frames_of(length, unit, canvas.grid.fps)
+        count = new_frames(length, unit, canvas.grid.fps)
         if direction != "backward":
             canvas = host.with_open_end(latent, canvas)
             latent = latent | {"sora_stills": 0}
@@ -117,7 +117,7 @@ class SoraLoopVideo(io.ComfyNode):
             return io.NodeOutput(latent | host.canvas_to_latent(canvas), canvas.grid.frames)
         if is_empty:
             raise UserError("There is no video to close: sample it first, or use the mode cyclic for an empty canvas.")
-        count = frames_of(length, unit, canvas.grid.fps) - host.stills_of(latent, canvas)
+        count = new_frames(length, unit, canvas.grid.fps) - host.stills_of(latent, canvas)
         canvas = host.with_open_end(latent, canvas)
         gap = gap_for(canvas, count, min(context, canvas.latent.shape[2]))
         lap = canvases.lap(canvas, gap, context)
@@ -161,11 +161,23 @@ class SoraConnectVideos(io.ComfyNode):
             joined = canvases.morph(a, b, strength)
             joined = replace(joined, grid=replace(joined.grid, frames=min(a.grid.frames, b.grid.frames)))
         else:
-            count = frames_of(length, unit, a.grid.fps) - host.stills_of(latent, a)
+            count = new_frames(length, unit, a.grid.fps) - host.stills_of(latent, a)
             joined = bridged(host.with_open_end(latent, a), b, count)
         cut = joined.grid.geometry.frames(joined.latent.shape[2]) - joined.grid.frames
         stills = {"sora_stills": cut if host.stills_of(latent_b, b) else 0}
         return io.NodeOutput(latent | host.canvas_to_latent(joined) | stills, joined.grid.frames)
+
+
+def new_frames(length: float, unit: str, fps: float) -> int:
+    """How many new frames are asked for.
+
+    Raises:
+        UserError: none.
+    """
+    count = frames_of(length, unit, fps)
+    if count < 1:
+        raise UserError(f"At least one new frame must be asked for, not {count}.")
+    return count
 
 
 def no_open_loop(latent: dict) -> dict:
@@ -181,8 +193,6 @@ def extended(canvas: Canvas, direction: str, count: int) -> Canvas:
     whole latent frames can be added."""
     grid, unit = canvas.grid, canvas.grid.geometry.t_stride * canvas.grid.geometry.patch[0]
     forward = backward = 0
-    if count < 1:
-        raise UserError("At least one new frame must be asked for, not 0.")
     if direction != "forward":
         if count % unit:
             near = sorted({max(unit, count // unit * unit), -(-count // unit) * unit})

@@ -56,7 +56,10 @@ class SoraJoinVideos(io.ComfyNode):
             ("frame rate", *(f"{film.fps:.4g} fps" for film in films)),
         ):
             if one != other:
-                raise UserError(f"The two videos differ in {what}, {one} and {other}: make them alike first.")
+                raise UserError(
+                    f"The two videos differ in {what}, {one} and {other}: make them alike first, with Sora Encode "
+                    "Video (width, height, fps) and Sora Decode To Video."
+                )
         counts = [sum(1 for _ in film.frames()) for film in films]
         shared = counts[keep == "second"] if overlap < 0 else overlap
         if shared > min(counts):

@@ -89,7 +89,17 @@ def frame_of(frame: int, canvas: Canvas) -> int:
 def place_clip(canvas: Canvas, clip: Canvas, latent: dict, frame: int, strength: float) -> Canvas:
     """A clip's latent from the cell on whose last frame is nearest to `frame`. What comes to lie behind something has
     its first latent frame invented anew (see `sora_core.canvas`), and what is followed by something an end that was
-    filled up (`host.with_open_end`); what reaches beyond the canvas is left out."""
+    filled up (`host.with_open_end`); what reaches beyond the canvas is left out.
+
+    Raises:
+        UserError: the clip has another size, or is of another model.
+    """
+    own, grid = clip.grid, canvas.grid
+    if own.geometry == grid.geometry and own.latent_shape[2:] != grid.latent_shape[2:]:
+        raise UserError(
+            f"The clip is {own.width}x{own.height} and the canvas {grid.width}x{grid.height}: make them alike with "
+            "Sora Encode Video (width, height)."
+        )
     length = canvas.latent.shape[2]
     cell = min(join.first_cell(canvas.grid.geometry, frame, 1), length - 1)
     if cell + clip.latent.shape[2] < length:

@@ -95,7 +95,8 @@ def place(canvas: Canvas, latent: Tensor, at: int = 0, strength: float | Tensor 
     check_strength(strength)
     batch, length = len(canvas.latent), latent.shape[2]
     if latent.shape[0] not in (1, batch):
-        raise UserError(f"A batch of {latent.shape[0]} cannot be placed on a canvas of {batch}: give one, or {batch}.")
+        count = "one" if batch == 1 else f"one, or {batch}"
+        raise UserError(f"A batch of {latent.shape[0]} cannot be placed on a canvas of {batch}: give {count}.")
     start = at + t if at < 0 else at
     if not 0 <= start <= t - length:
         raise UserError(f"{length} latent frames placed at {at} reach beyond the canvas, which has {t}.")
@@ -342,14 +343,15 @@ def _moved(origin: tuple[int, int, int], t: int = 0, y: int = 0, x: int = 0) -> 
 
 
 def _check_alike(a: Canvas, b: Canvas) -> None:
-    for what, one, other in (
-        ("size", f"{a.grid.width}x{a.grid.height}", f"{b.grid.width}x{b.grid.height}"),
-        ("frame rate", f"{a.grid.fps:g} fps", f"{b.grid.fps:g} fps"),
-        ("model", str(a.grid.geometry), str(b.grid.geometry)),
-        ("batch", len(a.latent), len(b.latent)),
+    encode = "make them alike first, in ComfyUI with Sora Encode Video (width, height, fps)"
+    for what, one, other, advice in (
+        ("size", f"{a.grid.width}x{a.grid.height}", f"{b.grid.width}x{b.grid.height}", encode),
+        ("frame rate", f"{a.grid.fps:g} fps", f"{b.grid.fps:g} fps", encode),
+        ("model", str(a.grid.geometry), str(b.grid.geometry), "encode both with the codec of one model"),
+        ("batch", len(a.latent), len(b.latent), "both must hold as many clips"),
     ):
         if one != other:
-            raise UserError(f"The two clips differ in {what}, {one} and {other}: make them alike first.")
+            raise UserError(f"The two clips differ in {what}, {one} and {other}: {advice}.")
 
 
 def _per_patch(level: Tensor, patch: tuple[int, int, int]) -> Tensor:

@@ -171,7 +171,7 @@ def test_two_images_on_a_batch_of_one(server, picture_in, photo):
     image = g("LoadImage", image=picture_in(photo))[0]
     two = g("RepeatImageBatch", image=image, amount=2)[0]
     g.keep(g("SoraAnimateImage", latent=g.latent, image=two, vae=g.vae, strength=0.0, frame=0)[0])
-    assert "2 images cannot be laid onto a batch of 1" in refusal(server, g)
+    assert "onto a batch of 1: give one image; the frames of a clip go to Sora Place Frames" in refusal(server, g)
 
 
 def test_a_vae_of_another_kind(server, picture_in, photo):

@@ -367,6 +367,8 @@ def test_a_canvas_can_be_looked_at(server):
         (lambda g: g.extend(g.video, length=480), "longer than 60 seconds"),
         (lambda g: g.extend(g.loop(g.video)[0]), "still to be filled"),
         (lambda g: g.extend(g.sample(latent=g.loop(g.latent, "cyclic")[0])), "neither start nor end"),
+        (lambda g: g.loop(g.video, length=0), "At least one new frame must be asked for, not 0"),
+        (lambda g: g.connect(g.video, g.video, length=0), "At least one new frame must be asked for, not 0"),
         (lambda g: g.loop(g.latent), "no video to close"),
         (lambda g: g.loop(g.video, "cyclic"), "made from nothing"),
         (lambda g: g.connect(g.video, g.sample(latent=g.grid(96, 48, 9)[0])), "differ in size, 64x48 and 96x48"),
@@ -389,7 +391,7 @@ def test_a_canvas_can_be_looked_at(server):
         (lambda g: g.place(g.latent, clip=g.video, images=g.two_images(), vae=g.vae), "connect one of them"),
         (lambda g: g.place(g.latent, images=g.two_images()), "need a VAE"),
         (lambda g: g.place(g.latent, frame=9, clip=g.video), "Frame 9 is not in a video of 9 frames"),
-        (lambda g: g.place(g.latent, clip=g.sample(latent=g.grid(96, 48, 9)[0])), "batch x 8xanyx6x8"),
+        (lambda g: g.place(g.latent, clip=g.sample(latent=g.grid(96, 48, 9)[0])), "clip is 96x48 and the canvas 64x48"),
         (
             lambda g: g.extend(g("EmptyHunyuanLatentVideo", width=64, height=48, length=9, batch_size=1)[0]),
             "which model",

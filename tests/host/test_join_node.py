@@ -134,7 +134,7 @@ def test_frames_in_memory_are_joined_with_a_file(server, video_in, tmp_path, pic
 @pytest.mark.parametrize(
     ("second", "overlap", "expected"),
     [
-        ({"width": 96}, 0, "differ in size, 64x48 and 96x48"),
+        ({"width": 96}, 0, "differ in size, 64x48 and 96x48: make them alike first, with Sora Encode Video"),
         ({"fps": 24}, 0, "differ in frame rate, 8 fps and 24 fps"),
         ({}, 11, "An overlap of 11 frames does not fit videos of 10 and 10 frames"),
     ],
