@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections import deque
 from pathlib import Path
 
 from ..errors import UserError
-from .options import Commands, folder, positive, result, whole
+from .options import Commands, folder, integer, positive, result, whole
 
 HOST = "http://127.0.0.1:8188"
 
@@ -52,7 +53,10 @@ def place(text: str) -> str:
 
 
 def count(text: str) -> int:
-    return whole(text) if text.strip() != "0" else 0
+    value = integer(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0, not {text[:40]}")
+    return value
 
 
 def run_batch(asked) -> dict:

@@ -570,7 +570,8 @@ def test_somebody_else_at_the_address(files, tmp_path, capsys):
         (["--actors", "2"], "need a Ray cluster"),
         (["--ray", "local", "--host", "http://a", "--actors", "2"], "give one of the two"),
         (["--waiting", "0"], "at least 1"),
-        (["--retries", "-1"], "at least 1"),
+        (["--retries", "-1"], "--retries: must be at least 0, not -1"),
+        (["--retries", "few"], "'few' is not a whole number"),
         (["--patience", "0"], "above 0"),
     ],
 )
