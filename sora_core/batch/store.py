@@ -7,6 +7,7 @@ growing file does not on an object store, and many machines write records withou
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -60,9 +61,13 @@ class Store:
         self.local = isinstance(self.fs, LocalFileSystem)
 
     def check(self) -> None:
-        """Make sure, before long work, that something can be written."""
+        """Make sure, before long work, that something can be written. A local folder is made with the first file in it:
+        what is refused before that leaves nothing."""
         if self.local:
-            check_writable(self._path(_name(0)))
+            path = Path(self._path(_name(0)))
+            while not os.path.lexists(path.parent) and path != path.parent:
+                path = path.parent  # the first that has to be made
+            check_writable(path)
         else:
             with self._explained():
                 self.fs.makedirs(f"{self.root}/manifest", exist_ok=True)

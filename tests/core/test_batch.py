@@ -496,10 +496,21 @@ def test_an_object_store_without_credentials_is_one_sentence(monkeypatch):
         table.opened("locked://other/a.png", 3)
 
 
-@pytest.mark.parametrize("location", ["nosuch://bucket/x", "/dev/null/x"])
+@pytest.mark.parametrize("location", ["nosuch://bucket/x", "/dev/null/x", "/proc/x/y"])
 def test_places_that_cannot_be_used(location):
     with pytest.raises(UserError):
         Store(location).check()
+
+
+def test_a_check_leaves_nothing(tmp_path):
+    for folder in (tmp_path, tmp_path / "out", tmp_path / "a" / "b"):
+        Store(str(folder)).check()
+        assert not list(tmp_path.iterdir())
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    (tmp_path / "file").touch()
+    for name in ("nowhere", "file"):
+        with pytest.raises(UserError, match=f"{name}.* could not be written: file exists"):
+            Store(str(tmp_path / name)).check()
 
 
 # ------------------------------------------------------------------------------------------------------- the command
@@ -518,6 +529,7 @@ def test_nobody_at_the_address(files, tmp_path, capsys):
     asked = ["batch", files[0], "--table", files[1], "--out", str(tmp_path / "out")]
     assert main([*asked, "--host", f"http://127.0.0.1:{free_port()}"]) == 2
     assert "No ComfyUI answers at http://127.0.0.1:" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
     for url in ("ftp://x", "http://"):
         assert main([*asked, "--host", url]) == 2
         assert "is not the address of a host" in capsys.readouterr().err

@@ -271,10 +271,11 @@ def test_a_workflow_that_saves_nothing(server, tmp_path, capsys):
         (["--upload", "SaveImage.filename_prefix=/nowhere/{row}.png"], "/nowhere/1.png cannot be read"),
     ],
 )
-def test_what_cannot_be_set_is_told_before_anything_is_queued(server, command, capsys, more, said):
+def test_what_cannot_be_set_is_told_before_anything_is_queued(server, command, tmp_path, capsys, more, said):
     queued = len(server.get("/history"))
     assert main(command(2, *more)) == 2
     assert f"Row 1: {said}" in capsys.readouterr().err and len(server.get("/history")) == queued
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_full_disk(bench, server, command, tmp_path):
