@@ -90,7 +90,10 @@ class SoraLoopVideo(io.ComfyNode):
                     default="bridge",
                     tooltip="bridge closes a video that is there; cyclic invents a loop that has no start.",
                 ),
-                *length_inputs("Of the way back, to the nearest whole latent frame; cyclic keeps the grid's length."),
+                *length_inputs(
+                    "New frames of the way back, at least one, to the nearest whole latent frame; cyclic keeps the "
+                    "grid's length, down to whole latent frames (4 frames)."
+                ),
                 io.Int.Input(
                     "context",
                     default=3,
@@ -146,7 +149,10 @@ class SoraConnectVideos(io.ComfyNode):
                     default="bridge",
                     tooltip="bridge adds new frames between the two; morph takes two videos of the same length.",
                 ),
-                *length_inputs("Of the bridge, to the nearest whole latent frame; a morph is as long as the videos."),
+                *length_inputs(
+                    "New frames of the bridge, at least one, to the nearest whole latent frame; a morph is as long as "
+                    "the videos."
+                ),
                 strength_input(0.9, "Of a morph: how freely its middle is repainted; at the ends it is 0."),
                 model_input(),
             ],

@@ -37,13 +37,15 @@ class SoraPlaceFrames(io.ComfyNode):
                 io.Image.Input(
                     "images",
                     optional=True,
-                    tooltip="One image, or the frames of a clip; scaled to cover the frame, cut at the edges.",
+                    tooltip="One image, or the frames of a clip, of which those beyond the end of the canvas are left "
+                    "out; scaled to cover the frame, cut at the edges.",
                 ),
                 io.Vae.Input("vae", optional=True, tooltip="Turns the images into patches; of the model that samples."),
                 io.Latent.Input(
                     "clip",
                     optional=True,
-                    tooltip="In place of images: a clip of the same size as a latent, which is not encoded again.",
+                    tooltip="In place of images: a clip of the same size as a latent, which is not encoded again; what "
+                    "is beyond the end of the canvas is left out.",
                 ),
                 io.Model.Input(
                     "model", optional=True, tooltip="Only for a latent that does not say which model it is for."

@@ -196,7 +196,8 @@ class SoraDecodeToVideo(io.ComfyNode):
                     "save_to",
                     options=list(saving.ROOTS),
                     default="output",
-                    tooltip="output keeps the file; temp is for going on to Save Video, which copies it unchanged.",
+                    tooltip="output keeps the file; temp is for going on to Save Video, which copies an mp4 unchanged. "
+                    "gif, webm, mov and PNG need output.",
                 ),
                 io.Audio.Input(
                     "audio", optional=True, tooltip="Its sound is laid under the film and cut to its length."
