@@ -31,6 +31,16 @@ SHOWN = """wanted => {
     const shown = (window.app?.graph?.nodes ?? []).map(node => `${node.id} ${node.type}`).sort()
     return shown.length === wanted.length && shown.every((node, i) => node === wanted[i])
 }"""
+AT_REST = """() => new Promise(done => {  // it fits the graph into the window: two seconds without a move
+    let last = "", still = 0
+    const look = () => {
+        const now = `${app.canvas.ds.scale} ${app.canvas.ds.offset}`
+        still = now === last ? still + 1 : 0
+        last = now
+        still >= 8 ? done() : setTimeout(look, 250)
+    }
+    look()
+})"""
 
 
 def chromium() -> str | None:
@@ -88,7 +98,7 @@ def open_template(page, server):
         # not only as many nodes: a page begins with the host's own example, until the template is there
         nodes = sorted(f"{node['id']} {node['type']}" for node in workflow["nodes"])
         page.wait_for_function(SHOWN, arg=nodes)
-        page.wait_for_timeout(1000)  # it fits the graph into the window
+        page.evaluate(AT_REST)
         return workflow
 
     return open_it
