@@ -27,6 +27,10 @@ LOOK = 10.0  # seconds after which the host is asked about a job of which nothin
 LONGEST_PAUSE = 30.0  # seconds between two attempts, at most
 
 
+class HostLost(HostGone):
+    """The host went away while the run was under way, and did not come back in time."""
+
+
 class Stopped(Exception):
     """The run was told to end."""
 
@@ -75,37 +79,40 @@ class Worker:
         Returns its new record, which is in the manifest; a job that fails for good is recorded as failed.
 
         Raises:
-            HostGone: the host did not come back.
+            HostLost: the host did not come back.
             UserError: the results cannot be written.
             Stopped: the run was told to end.
         """
         if record is None or record.state != QUEUED:
             record = Record(row.number, row.digest, row.settings | row.uploads)
-        failures, silent_since, pause = 0, -math.inf, 1.0
+        failures, silent_since, pause, uploaded = 0, -math.inf, 1.0, {}
         while True:
             try:
-                return self._attempt(row, record)
-            except HostGone:
+                return self._attempt(row, record, uploaded)
+            except HostGone as error:
                 if self.client.answered > silent_since:  # it was there meanwhile: a silence of its own
                     silent_since, pause = time.monotonic(), 1.0
                 if time.monotonic() - silent_since > self.patience:
-                    raise
+                    raise HostLost(str(error)) from error
                 self._sleep(min(pause, self.patience))
                 self.client.revive()
             except WorkflowError as error:
                 self._ends.pop(record.prompt_id, None)
                 failures, record.prompt_id = failures + 1, None
                 if isinstance(error, Refused | Interrupted) or failures > self.retries:
-                    record.state, record.error, record.refused = FAILED, str(error), isinstance(error, Refused)
+                    record.state, record.refused = FAILED, isinstance(error, Refused)
+                    record.error = with_sources(str(error), row, uploaded)
                     self.store.keep(record)
                     return record
                 self._sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _attempt(self, row: Row, record: Record) -> Record:
+    def _attempt(self, row: Row, record: Record, uploaded: dict[str, str]) -> Record:
+        """Once; `uploaded` gets the host's name of every file that is sent, by input."""
         sent = record.prompt_id in self._ends  # by this run: a host that has lost it may have died of it
         if not sent and (record.prompt_id is None or not self.client.knows(record.prompt_id)):
-            api = self._set(row, self._upload(row))
+            uploaded.update(self._upload(row))
+            api = self._set(row, uploaded)
             record.prompt_id, record.host = str(uuid.uuid4()), self.client.url
             record.seed, record.time = seed_of(api), datetime.now(timezone.utc).isoformat(timespec="milliseconds")
             self._ends[record.prompt_id] = threading.Event()
@@ -215,8 +222,8 @@ def on_host(
     """Do rows on one host, at most `waiting` of them in its queue at a time; `tell` gets each record.
 
     Raises:
-        UserError: the host went away for good, or the results cannot be written; all that was queued and not started
-            is withdrawn.
+        HostLost: the host went away for good.
+        UserError: the results cannot be written; all that was queued and not started is withdrawn.
         KeyboardInterrupt: likewise.
     """
     pool = ThreadPoolExecutor(waiting)
@@ -224,11 +231,17 @@ def on_host(
     try:
         while pending:
             done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-            for future in done:
+            for future in sorted(done, key=lambda future: future.exception() is not None):  # what was done counts
                 tell(future.result())
     finally:
         worker.stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def with_sources(said: str, row: Row, uploaded: dict[str, str]) -> str:
+    """What a host said, with a person's names of the uploaded files that it speaks of: its own are made of digits."""
+    files = dict.fromkeys(row.uploads[key] for key, name in uploaded.items() if name in said)
+    return f"{said.rstrip('.')} (uploaded from {', '.join(files)})" if files else said
 
 
 def seed_of(api: dict) -> int | list[int] | None:

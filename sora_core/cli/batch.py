@@ -62,7 +62,7 @@ def count(text: str) -> int:
 def run_batch(asked) -> dict:
     try:
         from ..batch import run, table, workflow
-        from ..batch.store import FAILED, Store
+        from ..batch.store import DONE, FAILED, Store
     except ImportError as error:
         raise UserError(f"sora batch needs {error.name}: pip install '.[batch]' in a clone of the pack.") from error
     from tqdm import tqdm
@@ -89,7 +89,9 @@ def run_batch(asked) -> dict:
     with tqdm(total=len(rows), initial=done, desc="batch", unit="row", file=sys.stderr) as bar:
 
         def tell(record) -> None:
+            nonlocal done
             bar.update()
+            done += record.state == DONE
             ended[record.row] = record
             while order and order[0] in ended:  # failures are told in the order of the table
                 record = ended.pop(order.popleft())
@@ -101,14 +103,20 @@ def run_batch(asked) -> dict:
             if left:
                 (on_cluster if asked.ray else on_host)(asked, graph, store, left, bar, tell)
         except KeyboardInterrupt:
-            said = f"interrupted; {bar.n} of {len(rows)} rows are done, the same command goes on."
-            raise KeyboardInterrupt(said) from None
+            raise KeyboardInterrupt(f"interrupted; {goes_on(done, rows)}") from None
+        except run.HostLost as error:
+            raise UserError(f"{str(error).rstrip('.')}; {goes_on(done, rows)}") from error
     print(f"{len(rows) - len(failed)} of {len(rows)} rows in {asked.out}")
     if failed:
         one = f"{len(failed)} of {len(rows)} rows failed" if len(failed) > 1 else f"1 of {len(rows)} rows failed"
         said = failed[0].error.rstrip(".")
         raise UserError(f"{one} (row {failed[0].row}: {said}); {what_now(failed)}")
     return result(asked.out, None, None, None, None, None, start) | {"rows": len(rows), "new": len(left)}
+
+
+def goes_on(done: int, rows: list) -> str:
+    """What a person is told whose run stopped in the middle."""
+    return f"{done} of {len(rows)} rows are done, the same command goes on."
 
 
 def what_now(failed: list) -> str:

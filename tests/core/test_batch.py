@@ -457,6 +457,18 @@ def test_a_row_that_failed_may_be_mended(tmp_path):
     assert [row.settings for row, _ in run.remaining(mended, store)] == [{"a.b": 2}]
 
 
+def test_uploaded_files_are_called_by_the_names_that_a_person_gave_them():
+    files = {"a.image": "one.png", "b.image": "s3://x/two.png", "c.image": "one.png"}
+    row, names = table.Row(1, "1", {}, files, "d"), {"a.image": "1f.png", "b.image": "2e.png", "c.image": "1f.png"}
+    for said, told in (
+        ("LoadImage: cannot read '/in/1f.png'.", "LoadImage: cannot read '/in/1f.png' (uploaded from one.png)"),
+        ("1f.png and 2e.png differ", "1f.png and 2e.png differ (uploaded from one.png, s3://x/two.png)"),
+        ("Out of memory.", "Out of memory."),
+    ):
+        assert run.with_sources(said, row, names) == told
+    assert run.with_sources("1f.png", row, {}) == "1f.png"  # none was sent
+
+
 def test_what_to_do_about_rows_that_failed():
     refused, failed = Record(1, "d", {}, "failed", refused=True), Record(2, "d", {}, "failed")
     mend = "mend the setting, its cell in the table or the workflow"

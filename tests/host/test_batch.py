@@ -145,6 +145,22 @@ def test_pictures_are_uploaded_under_names_of_their_own(bench, server, tmp_path)
     assert bench.right(tmp_path / "out", 2) == 2
 
 
+def test_a_picture_that_the_host_refuses_is_called_by_its_own_name(server, tmp_path, capsys):
+    graph = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "none.png"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "copy"}},
+    }
+    (tmp_path / "w.json").write_text(json.dumps(graph))
+    (tmp_path / "fake.png").write_text("not a picture")
+    (tmp_path / "t.csv").write_text("photo\n" + f"{tmp_path / 'fake.png'}\n")
+    asked = ["batch", str(tmp_path / "w.json"), "--table", str(tmp_path / "t.csv"), "--host", server.url]
+    asked += ["--upload", "LoadImage.image={photo}", "--out", str(tmp_path / "out"), "--retries", "0"]
+    assert main(asked) == 2
+    error = records(tmp_path)[1].error
+    assert error.startswith("LoadImage: ") and error.endswith(f" (uploaded from {tmp_path / 'fake.png'})")
+    assert f"row 1: {error}\n" in capsys.readouterr().err
+
+
 def test_the_pictures_of_a_row_sort_by_their_names(bench, server, command, tmp_path):
     for count, form in ((9, "d"), (10, "02d")):
         names = [f"00001-{number:{form}}.png" for number in range(1, count + 1)]
@@ -311,7 +327,10 @@ def test_a_host_that_goes_away_and_one_that_comes_back(bench, tmp_path, capsys):
         code, told = falls(tmp_path / "back", 600.0, back=True)
         assert code == 0, told
         code, told = falls(tmp_path / "gone", 1.0, back=False)
-        assert code == 2 and f"sora: No ComfyUI answers at {own.url}" in told
+        done = sum(record.state == DONE for record in records(tmp_path / "gone").values())
+        said = f"sora: No ComfyUI answers at {own.url}: start it there, or name another address; "
+        assert code == 2 and 1 <= done < 6
+        assert told.endswith(f"{said}{done} of 6 rows are done, the same command goes on.\n"), told
     found = records(tmp_path / "back")
     assert len(found) == 6 and all(record.state == DONE for record in found.values())
     states = {record.state for record in records(tmp_path / "gone").values()}
