@@ -8,6 +8,7 @@ from ..sora_core import canvas as canvases
 from ..sora_core.canvas import Canvas
 from ..sora_core.errors import UserError
 from ..sora_core.grid import MAX_FPS, MAX_SECONDS
+from ..sora_core.join import some_new
 from . import host
 from .animate import strength_input
 from .grid import frames_of
@@ -175,15 +176,8 @@ class SoraConnectVideos(io.ComfyNode):
 
 
 def new_frames(length: float, unit: str, fps: float) -> int:
-    """How many new frames are asked for.
-
-    Raises:
-        UserError: none.
-    """
-    count = frames_of(length, unit, fps)
-    if count < 1:
-        raise UserError(f"At least one new frame must be asked for, not {count}.")
-    return count
+    """How many new frames are asked for, at least one."""
+    return some_new(frames_of(length, unit, fps))
 
 
 def no_open_loop(latent: dict) -> dict:

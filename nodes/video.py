@@ -1,7 +1,6 @@
 """Video files in and out as streams: a film goes frame by frame, so its length costs no memory."""
 
 import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -24,6 +23,7 @@ from ..sora_core.video import (
     rate_ratio,
 )
 from ..sora_core.video.formats import AUTO, PIXELS
+from ..sora_core.video.timing import span
 from . import host
 from .host import saving
 from .host.videos import FramesVideo, film_of
@@ -266,8 +266,7 @@ def frames_in(film) -> int:
     if isinstance(film.source, Tensor | list):
         return len(film.source)
     info = probe(film.source)
-    first = math.ceil((film.start - 1e-6) * info.fps)  # as `read_frames` counts
-    stop = math.ceil(min((film.start + film.seconds - 1e-6) * info.fps, info.frames))
+    first, stop = span(info.fps, info.frames, film.start, film.seconds)
     return max(1, stop - first)
 
 

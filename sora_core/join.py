@@ -232,7 +232,7 @@ def after(codec: Encoder, tail: Tensor, count: int, fps: float, context: int = C
     """
     tail = _whole_cells(codec.geometry, tail[:, :, -tail_frames(codec.geometry, context) :])
     known = tail.shape[2]
-    grid = _grid(codec, tail, known + _asked(count), fps)
+    grid = _grid(codec, tail, known + some_new(count), fps)
     canvas = canvases.place(canvases.empty(grid, len(tail)), codec.encode(tail).cpu())
     return Part(canvas, known, count, before=tail[:, :, -1])
 
@@ -241,7 +241,7 @@ def before(codec: Encoder, head: Tensor, count: int, fps: float, context: int = 
     """What leads to an input, whose first frames are `head` (see `head_frames`); else as `after`."""
     stride = codec.geometry.t_stride
     known = _true_cells(codec, head, 0, context)
-    invented = codec.geometry.latent_frames(_asked(count))
+    invented = codec.geometry.latent_frames(some_new(count))
     grid = _grid(codec, head, codec.geometry.frames(invented) + stride * known.shape[2], fps)
     canvas = canvases.place(canvases.empty(grid, len(head)), known, at=invented)
     return Part(canvas, codec.geometry.frames(invented) - count, count, after=head[:, :, 0])
@@ -256,7 +256,7 @@ def between(codec: Encoder, tail: Tensor, head: Tensor, count: int, fps: float, 
         )
     stride = codec.geometry.t_stride
     tail = _whole_cells(codec.geometry, tail[:, :, -tail_frames(codec.geometry, context) :])
-    shared = -_asked(count) % stride  # first frames of the other input that lie in a cell with new ones
+    shared = -some_new(count) % stride  # first frames of the other input that lie in a cell with new ones
     known, follows = codec.encode(tail).cpu(), _true_cells(codec, head, shared, context)
     start = tail.shape[2]
     grid = _grid(codec, tail, start + count + shared + stride * follows.shape[2], fps)
@@ -329,7 +329,12 @@ def first_cell(geometry: Geometry, frame: int, shown: int) -> int:
     return 0 if frame == 0 else math.floor((frame + shown - 1) / geometry.t_stride + 0.5)
 
 
-def _asked(count: int) -> int:
+def some_new(count: int) -> int:
+    """The number of new frames that are asked for.
+
+    Raises:
+        UserError: none.
+    """
     if count < 1:
         raise UserError(f"At least one new frame must be asked for, not {count}.")
     return count

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from .formats import EXACT, IMAGE_ENDINGS
-from .timing import Timing, timing_of
+from .timing import Timing, span, timing_of
 
 MOST_PIXELS = 2**26  # of a picture or frame: a little file can unpack to gigabytes
 
@@ -145,8 +145,8 @@ def read_frames(path: Source, start: float = 0.0, seconds: float = math.inf) -> 
         yield read_image(path)
         return
     timing, reformatter = _timing(path), VideoReformatter()
-    first = at = math.ceil((start - 1e-6) * timing.rate)
-    stop = math.ceil(min((start + seconds - 1e-6) * timing.rate, timing.frames))
+    first, stop = span(timing.rate, timing.frames, start, seconds)
+    at = first
     held, number = None, -1  # a frame, and where it is first shown
 
     def shown(until: int) -> Iterator[Tensor]:

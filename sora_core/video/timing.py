@@ -7,6 +7,7 @@ are evenly spaced, but for the rounding of its timestamps, goes through as it is
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import av
@@ -40,6 +41,11 @@ class Timing:
         if self.begin is None or timestamp is None:
             return last + 1
         return round((timestamp - self.begin) * self.tick * self.rate)
+
+
+def span(rate: float, frames: int, start: float, seconds: float) -> tuple[int, int]:
+    """(first, stop) numbers of the frames that are shown from `start` on for some seconds, of a film of so many."""
+    return math.ceil((start - 1e-6) * rate), math.ceil(min((start + seconds - 1e-6) * rate, frames))
 
 
 def timing_of(container: av.container.InputContainer, stream: av.VideoStream) -> Timing | None:
