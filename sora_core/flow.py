@@ -74,15 +74,21 @@ def loss_weight(s: Tensor, s_min: float = 0.1) -> Tensor:
 
 
 def sample_levels(
-    n: int, generator: torch.Generator | None = None, mean: float = 0.0, std: float = 1.4, uniform_share: float = 0.1
+    n: int,
+    generator: torch.Generator | None = None,
+    a: float = 1.0,
+    mean: float = 0.0,
+    std: float = 1.4,
+    uniform_share: float = 0.5,
 ) -> Tensor:
     """Draw levels to train at: float32 (n,) in (0, 1).
 
-    logit(s) ~ N(mean, std), the logit-normal of Esser et al. 2024, section 3.1, whose middle levels teach most, wider
-    than theirs (1.0), because the shift that follows moves the middle up and outlines are still learnt below it; a
-    share of `uniform_share` is uniform, so that both ends, where sampling starts and stops, are seen too.
+    logit(s) ~ N(mean, std), the logit-normal of Esser et al. 2024, section 3.1, then shifted by `a` as the schedule is:
+    up there words decide what is to be seen. A share of `uniform_share` is uniform and not shifted: outlines are drawn
+    at levels of .2 to .6, where a shift of 6 puts one sample in ten. (A model trained with that alone, given the truth
+    at level .2, made of it a thing whose shape could be told in 77 % of 48 images; at .4 in 46 %; at 1 in 29 %.)
     """
-    s = torch.sigmoid(mean + std * torch.randn(n, generator=generator))
+    s = shift(torch.sigmoid(mean + std * torch.randn(n, generator=generator)), a)
     even = torch.rand(n, generator=generator)
     s = torch.where(torch.rand(n, generator=generator) < uniform_share, even, s)
     return s.clamp(1e-5, 1 - 1e-5)

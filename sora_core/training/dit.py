@@ -58,6 +58,16 @@ class Part:
     frames: int
     width: int
     height: int
+    of: int = 0  # frames of the scene that a clip is a stretch of; 0 is all of it
+
+    def __post_init__(self):
+        if self.of and self.of < self.frames:
+            raise ValueError(f"a clip of {self.frames} frames is no stretch of a scene of {self.of}")
+
+    @property
+    def whole(self) -> int:
+        """Frames of the scene."""
+        return self.of or self.frames
 
 
 @dataclass(frozen=True)
@@ -238,9 +248,10 @@ class DiTTask:
         for part in mix.parts:
             image = part.frames == 1
             scenes = [
-                sample_scene(rng, aspect=part.width / part.height, seconds=part.frames / d.fps, image=image)
+                sample_scene(rng, aspect=part.width / part.height, seconds=part.whole / d.fps, image=image)
                 for _ in range(part.clips)
             ]
+            start = int(rng.integers(part.whole - part.frames + 1)) if part.of else 0
             ours = ranks.share(part.clips)
             size = (self.geometry.latent_frames(part.frames), part.height, part.width)
             levels = self._levels(size, part.clips, int(rng.integers(2**62)))
@@ -256,10 +267,11 @@ class DiTTask:
                         captions.append("" if rng.random() < d.empty_caption else text)
             video = torch.empty(0, 3, part.frames, part.height, part.width, device=self.device)
             if scenes[ours]:
-                video = render(scenes[ours], part.frames, part.height, part.width, d.fps, device=self.device)
+                video = render(scenes[ours], part.whole, part.height, part.width, d.fps, device=self.device)
+                video = video[:, :, start : start + part.frames]
             group = self._group(video, levels[ours], captions[ours], d.fps, part.clips, ours.start)
             if scenes[ours]:
-                group.places = self._places(scenes[ours], part)
+                group.places = self._places(scenes[ours], part, start)
             pack.groups.append(group)
         told = ranks.share(mix.sentences)
         for number in range(mix.sentences):
@@ -310,10 +322,11 @@ class DiTTask:
                 latent = self._encode(padded(video, self.geometry)).float()
         return Group(latent, levels.to(self.device), captions, fps, inside, count, start)
 
-    def _places(self, scenes: list, part: Part) -> Tensor:
-        """What stands in the place of every token, in the order of the tokens."""
+    def _places(self, scenes: list, part: Part, start: int) -> Tensor:
+        """What stands in the place of every token, in the order of the tokens, of clips from frame `start` on."""
         strides, patch = (self.geometry.t_stride, self.geometry.s_stride), self.geometry.patch
-        facts = presence(scenes, part.frames, part.height, part.width, *strides, self.device).movedim(-1, 1)
+        seen = slice(start, start + part.frames)
+        facts = presence(scenes, part.whole, part.height, part.width, *strides, self.device, seen).movedim(-1, 1)
         short = [-n % q for n, q in zip(facts.shape[2:], patch, strict=True)]
         facts = F.pad(facts, (0, short[2], 0, short[1], 0, short[0]), mode="replicate")
         return F.avg_pool3d(facts, patch).movedim(1, -1).flatten(0, 3)

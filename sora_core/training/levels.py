@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..flow import sample_levels, shift
+from ..flow import sample_levels
 
 HISTORY = 0.02  # the level of a history that is nearly clean
 
@@ -92,7 +92,7 @@ def training_levels(
     if t < {"whole": 1, "rectangle": 1, "ends": 3}.get(mode, 2):
         mode = "whole"
 
-    s = shift(sample_levels(t if mode == "independent" else 1, generator, **distribution), a).view(-1, 1, 1)
+    s = sample_levels(t if mode == "independent" else 1, generator, a, **distribution).view(-1, 1, 1)
     if mode == "history":
         given = _strengths("prefix", t, h, w, generator) == 0
         level = torch.where(given, torch.full_like(s, HISTORY), s)

@@ -17,9 +17,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from sora_core.checkpoint import load
+from sora_core.dit import DiTConfig
 from sora_core.errors import UserError
+from sora_core.training import dit, vae
 from sora_core.training.run import main
+from sora_core.vae import VAEConfig
 from sora_core.video import VideoWriter
+from sora_core.worlds.presence import presence
 from sora_core.worlds.render import render
 from sora_core.worlds.scene import sample_scene
 
@@ -59,9 +63,10 @@ depth = 1
 heads = 2
 """
 WORLDS = {
-    "vae": "[data]\nworld_clips = 2\nworld_images = 3\nnatural_clips = 1\nnatural_images = 2\nframes = 5\nsize = 32",
+    "vae": "[data]\nworld_clips = 2\nworld_images = 3\nnatural_clips = 1\nnatural_images = 2\nframes = 5\nsize = 32"
+    "\nnoise = 5",
     "dit": "[data]\nvae = '{vae}'\n"
-    "packs = [{{parts = [[1, 5, 32, 32], [3, 1, 32, 48]], sentences = 3}}, {{parts = [[2, 5, 48, 32]]}}]",
+    "packs = [{{parts = [[1, 5, 32, 32], [3, 1, 32, 48]], sentences = 3}}, {{parts = [[2, 5, 48, 32, 13]]}}]",
 }
 FILES = {
     "vae": "[data]\nsource = 'folder:{folder}'\ntokens = 40",
@@ -231,6 +236,41 @@ def test_latents_are_scaled_by_their_precision(config, tmp_path):
     factor = vae.latent_std / logvar.exp().mean(dim=(0, 2, 3, 4)).sqrt()
     torch.testing.assert_close(factor, factor.mean().expand(4), rtol=0.05, atol=0)
     assert vae.encode(clips).var(dim=(0, 2, 3, 4)).mean() == pytest.approx(1, rel=0.3)
+
+
+def test_a_stretch_of_a_scene_is_what_is_seen_of_it(tiny_checkpoint, monkeypatch):
+    scenes, starts = [], set()
+    monkeypatch.setattr(
+        dit, "render", lambda drawn, *size, **where: scenes.extend(drawn) or render(drawn, *size, **where)
+    )
+    data = dit.DiTTaskConfig(packs=[{"parts": [[2, 5, 32, 32, 13]]}], vae=str(tiny_checkpoint))
+    model = DiTConfig(width=32, depth=2, heads=2, text_width=16, channels=4, patch=(1, 1, 1))
+    task = dit.DiTTask(model, dit.TextSettings(merges=20, width=16, depth=1, heads=2), data)
+    for step in range(12):
+        scenes.clear()
+        (group,) = task.batch(step, 0, 1).groups
+        whole = render(scenes, 13, 32, 32)
+        off = [float((task.vae.encode(whole[:, :, at : at + 5]) - group.latent).abs().mean()) for at in range(9)]
+        start = min(range(9), key=off.__getitem__)
+        starts.add(start)
+        assert off[start] < 0.02  # bfloat16
+        facts = presence(scenes, 13, 32, 32, 4, 8, seen=slice(start, start + 5)).flatten(0, 3)
+        assert torch.allclose(group.places, facts, atol=1e-6)
+    assert len(starts) > 4
+    with pytest.raises(ValueError, match="no stretch of a scene of 4"):
+        dit.Part(1, 5, 32, 32, 4)
+
+
+def test_half_of_the_clips_are_decoded_with_noise():
+    config = VAEConfig(channels=2, fine_width=4, middle_width=4, coarse_width=4)
+    task = vae.VAETask(config, vae.VAETaskConfig(frames=1, size=8, noise=7.0))
+    mean = torch.zeros(4000, 2, 1, 4, 4)
+    logvar = torch.tensor([0.25, 4.0]).log().view(1, 2, 1, 1, 1).expand_as(mean)
+    added, clean = task._disturbance(mean, logvar, vae.Part(mean, "", 4000))
+    assert added[clean].abs().max() == 0 and clean.float().mean().item() == pytest.approx(0.5, abs=0.03)
+    sizes = added[~clean].square().mean((2, 3, 4)).sqrt() / torch.tensor([0.5, 2.0])  # of the posterior's deviations
+    assert sizes.mean().item() == pytest.approx(3.5, rel=0.05) and sizes.max() < 7 * 2
+    assert torch.quantile(sizes, 0.25).item() == pytest.approx(1.75, rel=0.15)  # uniform
 
 
 def test_mistakes_are_one_sentence(config, tmp_path):
