@@ -167,6 +167,11 @@ class Loop:
         states: dict[int, dict[str, Tensor]] = {}
         for key, value in parts["optimizer"].items():
             index, name = key.split(".")
+            if int(index) >= len(params) or (value.ndim and value.shape != params[int(index)].shape):
+                raise UserError(
+                    f"{self.state_path} was written by a run that trained other weights, or with another optimizer: "
+                    f"give its checkpoint as init in [loop], in a new folder, to go on from there."
+                )
             states.setdefault(int(index), {})[name] = shared_like(value, params[int(index)]) if value.ndim else value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": states, "param_groups": groups})

@@ -286,5 +286,9 @@ def test_mistakes_are_one_sentence(config, tmp_path):
         main("vae", config("vae", loop="parallel = 'both'"), out=tmp_path / "other")
     with pytest.raises(UserError, match="written by another network"):
         main("dit", config("dit"), out=tmp_path / "run", resume=True)
+    main("vae", path, out=tmp_path / "whole")
+    frozen = config("vae", {"vae": WORLDS["vae"] + "\nfreeze_encoder = true"})
+    with pytest.raises(UserError, match="trained other weights.*init in"):
+        main("vae", frozen, out=tmp_path / "whole", resume=True)
     with pytest.raises(UserError, match="nothing to train"):
         main("gan", path, out=tmp_path / "gan")
