@@ -288,7 +288,7 @@ def test_mistakes_are_one_sentence(config, tmp_path):
         main("dit", config("dit"), out=tmp_path / "run", resume=True)
     main("vae", path, out=tmp_path / "whole")
     frozen = config("vae", {"vae": WORLDS["vae"] + "\nfreeze_encoder = true"})
-    with pytest.raises(UserError, match="trained other weights.*init in"):
+    with pytest.raises(UserError, match=r"trained other weights.*init in"):
         main("vae", frozen, out=tmp_path / "whole", resume=True)
     with pytest.raises(UserError, match="nothing to train"):
         main("gan", path, out=tmp_path / "gan")
