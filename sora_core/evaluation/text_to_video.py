@@ -14,7 +14,7 @@ BARS = {"background": 97, "colour": 95, "shape": 85, "motion": 85, "all four": 7
 UNSEEN = (  # width, height, frames that no training clip has
     (128, 64, 17),
     (48, 96, 17),
-    (64, 64, 33),
+    (64, 64, 41),
     (128, 128, 17),
     (112, 64, 17),
     (64, 112, 17),

@@ -24,7 +24,7 @@ def test_the_host_gives_the_latent_of_the_command_line(server, latents, bundled)
 
 @pytest.mark.parametrize("with_model", [True, False])
 def test_the_grid_of_a_minute_asks_for_the_memory_of_a_window(server, latents, with_model):
-    """720p: 2.6 GiB window by window; all of it at once would be 27."""
+    """720p: 3.5 GB window by window; all of it at once would be 27."""
     g = Clip("bundled", width=1280, height=720, frames=480)
     if not with_model:
         del next(node for node in g.api.values() if node["class_type"] == "SoraPatchGrid")["inputs"]["model"]

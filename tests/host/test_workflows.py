@@ -7,6 +7,7 @@ import av
 import pytest
 
 from sora_core.batch.host import PACK
+from sora_core.pipeline import Pipeline
 from tests.host.conftest import to_array
 
 FILES = sorted((PACK / "workflows").glob("*.json"))
@@ -29,6 +30,17 @@ SHOWN = {  # width, height, frames
     "wan_connect_videos": (64, 48, 49),
     "wan_edit_video": (64, 48, 9),
 }
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if not path.stem.startswith("wan")], ids=lambda path: path.stem
+)
+def test_a_template_guides_as_the_checkpoint_does(server, path):
+    card = Pipeline.load("bundled").settings
+    nodes = [node["inputs"] for node in server.load(path).values() if node["class_type"] == "SoraSampler"]
+    assert nodes
+    for inputs in nodes:
+        assert (inputs["cfg"], inputs["cfg_from"], inputs["cfg_to"]) == (card.cfg, *card.interval)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
