@@ -77,7 +77,7 @@ def training_levels(
         shape: (t, h, w) in patches. Repeat the result over the cells of a patch where a patch has several.
         mode: a key of `SHARES`, or None to draw one. What needs more latent frames than there are (an image has one)
             becomes "whole".
-        a: shift of the levels, as the schedule of this grid has it (`flow.shift_for_tokens`).
+        a: shift of those levels that are not drawn evenly: the schedule's of this grid (`flow.shift_for_tokens`).
         distribution: mean, std, uniform_share of `flow.sample_levels`.
 
     Returns:

@@ -37,7 +37,6 @@ class VAETaskConfig:
     size: int = 64  # pixels, of clips; images are this large too
     kl: float = 2.5e-4
     mse: float = 5.0
-    noise: float = 0.0  # half of the clips are decoded with up to so many times the noise that their posterior has
     freeze_encoder: bool = False  # improve the decoder without touching the latents that a transformer was trained on
 
 
@@ -130,47 +129,30 @@ class VAETask:
 
     def loss(self, module: nn.Module, batch: list[Part]) -> tuple[Tensor, dict[str, float]]:
         d = self.data
-        absolute, squared, kl, psnr = [], [], [], {}
+        absolute, squared, kl = [], [], []
         for part in batch:
             if not len(part.video):  # but the others draw its noise, so it is drawn here too
                 cells = area(part.video, self.geometry).shape
-                empty = part.video.new_empty(0, module.config.channels, *cells)
-                noise_like(empty, part.count, part.start)
-                self._disturbance(empty, empty, part)
+                noise_like(part.video.new_empty(0, module.config.channels, *cells), part.count, part.start)
                 continue
             mean, logvar = module.posterior(padded(part.video, self.geometry))
             mean, logvar = mean.float(), logvar.float()
             latent = mean + noise_like(mean, part.count, part.start) * (0.5 * logvar).exp()
-            disturbance, clean = self._disturbance(mean, logvar, part)
-            latent = latent + disturbance
             error = cut(module.decode(latent).float(), part.video) - part.video
             absolute.append(error.abs().flatten(1).mean(1))
             squared.append(error.square().flatten(1).mean(1))
             kl.append(0.5 * (mean.square() + logvar.exp() - 1 - logvar).flatten(1).mean(1))
-            decibels = 10 * torch.log10(4 / squared[-1].detach().clamp_min(1e-9))
-            psnr.setdefault(part.name, []).extend(decibels[clean].tolist())
-            psnr.setdefault("psnr_noisy", []).extend(decibels[~clean].tolist())
+        ours = [part for part in batch if len(part.video)]
+        psnr: dict[str, list[float]] = {}
+        for part, values in zip(ours, squared, strict=True):
+            decibels = 10 * torch.log10(4 / values.detach().clamp_min(1e-9))
+            psnr.setdefault(part.name, []).append(float(decibels.mean()))
         here = sum(len(part.video) for part in batch)
         clips = total(torch.tensor(float(here), device=self.device)) / world_size()
         absolute, squared, kl = (torch.cat(values).sum() / clips for values in (absolute, squared, kl))
         loss = absolute + d.mse * squared + d.kl * kl
-        means = {name: sum(values) / len(values) for name, values in psnr.items() if values}
+        means = {name: sum(values) / len(values) for name, values in psnr.items()}
         return loss, {"kl": float(kl.detach()), "clips": here} | means
-
-    def _disturbance(self, mean: Tensor, logvar: Tensor, part: Part) -> tuple[Tensor, Tensor]:
-        """What half of the clips' latents are disturbed with, and which are not (b,).
-
-        What a diffusion model makes is never quite a latent: a decoder that has seen noise takes what is near one for
-        it (LTX-Video, HaCohen et al. 2024, section 2.2; Yang et al., "Latent denoising makes good visual tokenizers",
-        2025). Channels get noise in the proportion in which a diffusion model sees them (`_standardize`).
-        """
-        if not self.data.noise:
-            return torch.zeros_like(mean), torch.ones(len(mean), dtype=torch.bool)
-        sizes = noise_like(mean[:, :1, :1, :1, :1], part.count, part.start)  # one draw per clip, half of them negative
-        sizes = self.data.noise * (2 * torch.special.ndtr(sizes) - 1).clamp(min=0)  # uniform
-        noise = noise_like(mean, part.count, part.start)
-        deviation = logvar.detach().exp().mean((0, 2, 3, 4), keepdim=True).sqrt()
-        return sizes * deviation * noise, sizes.flatten() == 0
 
     # ------------------------------------------------------------------ what it makes
 

@@ -19,9 +19,8 @@ from safetensors.torch import load_file
 from sora_core.checkpoint import load
 from sora_core.dit import DiTConfig
 from sora_core.errors import UserError
-from sora_core.training import dit, vae
+from sora_core.training import dit
 from sora_core.training.run import main
-from sora_core.vae import VAEConfig
 from sora_core.video import VideoWriter
 from sora_core.worlds.presence import presence
 from sora_core.worlds.render import render
@@ -63,8 +62,7 @@ depth = 1
 heads = 2
 """
 WORLDS = {
-    "vae": "[data]\nworld_clips = 2\nworld_images = 3\nnatural_clips = 1\nnatural_images = 2\nframes = 5\nsize = 32"
-    "\nnoise = 5",
+    "vae": "[data]\nworld_clips = 2\nworld_images = 3\nnatural_clips = 1\nnatural_images = 2\nframes = 5\nsize = 32",
     "dit": "[data]\nvae = '{vae}'\n"
     "packs = [{{parts = [[1, 5, 32, 32], [3, 1, 32, 48]], sentences = 3}}, {{parts = [[2, 5, 48, 32, 13]]}}]",
 }
@@ -259,18 +257,6 @@ def test_a_stretch_of_a_scene_is_what_is_seen_of_it(tiny_checkpoint, monkeypatch
     assert len(starts) > 4
     with pytest.raises(ValueError, match="no stretch of a scene of 4"):
         dit.Part(1, 5, 32, 32, 4)
-
-
-def test_half_of_the_clips_are_decoded_with_noise():
-    config = VAEConfig(channels=2, fine_width=4, middle_width=4, coarse_width=4)
-    task = vae.VAETask(config, vae.VAETaskConfig(frames=1, size=8, noise=7.0))
-    mean = torch.zeros(4000, 2, 1, 4, 4)
-    logvar = torch.tensor([0.25, 4.0]).log().view(1, 2, 1, 1, 1).expand_as(mean)
-    added, clean = task._disturbance(mean, logvar, vae.Part(mean, "", 4000))
-    assert added[clean].abs().max() == 0 and clean.float().mean().item() == pytest.approx(0.5, abs=0.03)
-    sizes = added[~clean].square().mean((2, 3, 4)).sqrt() / torch.tensor([0.5, 2.0])  # of the posterior's deviations
-    assert sizes.mean().item() == pytest.approx(3.5, rel=0.05) and sizes.max() < 7 * 2
-    assert torch.quantile(sizes, 0.25).item() == pytest.approx(1.75, rel=0.15)  # uniform
 
 
 def test_mistakes_are_one_sentence(config, tmp_path):
