@@ -238,12 +238,13 @@ def _opened(path: Path):
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            start = file.read(8)
+            start = file.read(9)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
-    if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":
+    # safetensors begins with the length of its header, of which one in 32 ends in the 0x80 of a pickle, and then "{"
+    if start[:4] == b"PK\x03\x04" or (start[:1] == b"\x80" and start[8:] != b"{"):
         raise UserError(f"{path.name} is a pickle, which can run code and is never opened: use .safetensors.")
-    if len(start) == 8 and size < 8 + struct.unpack("<Q", start)[0] <= 8 + 100_000_000:
+    if len(start) >= 8 and size < 8 + struct.unpack("<Q", start[:8])[0] <= 8 + 100_000_000:
         raise UserError(f"{path.name} is truncated inside its header ({size} bytes): get or save it again.")
     try:
         return safe_open(path, framework="pt")

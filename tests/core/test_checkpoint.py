@@ -167,6 +167,20 @@ def test_a_pickle_is_never_opened(tmp_path, name):
         assert "pickle" in refused(tmp_path / name)
 
 
+def test_a_header_of_any_length_is_no_pickle(tmp_path):
+    """A pickle begins with 0x80, and so do the files whose header is so many bytes long."""
+    path, first = tmp_path / "model.safetensors", set()
+    for length in range(256):
+        save(path, {"vae": networks()["vae"]}, card={"title": "x" * length})
+        if (start := path.read_bytes()[:1]) in first:
+            continue
+        first.add(start)
+        assert read_header(path).card == {"title": "x" * length}
+        path.write_bytes(path.read_bytes()[:200])
+        assert "truncated inside its header" in refused(path)
+    assert b"\x80" in first
+
+
 def test_a_foreign_model(tmp_path):
     path = tmp_path / "other.safetensors"
     save_file({"model.diffusion_model.input_blocks.0.weight": torch.zeros(2, 2)}, path)
