@@ -17,9 +17,11 @@ class DiTConfig:
     local_mix: bool = False  # 3-tap depthwise mix along t, y, x in every block: sample efficiency for small models
     shift: float = 1.0  # factor on `flow.shift_for_tokens`, of the levels that it learns and the schedule it samples by
     channel_std: tuple[float, ...] = ()  # deviation of each channel of the latents it was trained on; () is 1 for all
+    exit: int = 0  # blocks after which a first prediction is made, to guide the last one by; 0 is none
+    exit_guidance: tuple[float, float, float] = (0.0, 0.0, 1.0)  # its strength, and the levels between which it acts
 
     def __post_init__(self):
-        for name in ("patch", "channel_std"):
+        for name in ("patch", "channel_std", "exit_guidance"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON gives lists
         if self.width % self.heads:
             raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
@@ -31,6 +33,14 @@ class DiTConfig:
             raise ValueError(f"shift must be a positive number, not {self.shift}")
         if self.channel_std and (len(self.channel_std) != self.channels or not min(self.channel_std) > 0):
             raise ValueError(f"channel_std must be {self.channels} positive numbers, not {self.channel_std}")
+        if not 0 <= self.exit < self.depth:
+            raise ValueError(f"exit must be a number of blocks below depth {self.depth}, not {self.exit}")
+        weight, low, high = self.exit_guidance if len(self.exit_guidance) == 3 else (math.nan, 0, 0)
+        if not (0 <= weight < math.inf and 0 <= low <= high <= 1) or (weight and not self.exit):
+            raise ValueError(
+                f"exit_guidance must be a strength of 0 or more and two levels from 0 to 1, with an exit to guide by, "
+                f"not {self.exit_guidance}"
+            )
 
     @property
     def head_width(self) -> int:

@@ -206,12 +206,16 @@ class DiT(nn.Module):
         )
         self.offset_out = nn.Parameter(torch.zeros(2, config.width, **weights))
         self.patch_out = operations.Linear(config.width, features, **weights)
+        if config.exit:
+            self.offset_exit = nn.Parameter(torch.zeros(2, config.width, **weights))
+            self.patch_exit = operations.Linear(config.width, features, **weights)
 
     @property
     def adamw_only(self) -> tuple[str, ...]:
         """First and last layers, conditioning, and rows of vectors that look like a matrix (see training.optim)."""
         rows = (f"blocks.{i}.{name}" for i in range(self.config.depth) for name in ("offset", "mix"))
-        return ("patch_in", "patch_out", "time", "summary", "modulation", "offset_out", *rows)
+        ends = ("patch_in", "patch_out", "patch_exit", "offset_out", "offset_exit")
+        return (*ends, "time", "summary", "modulation", *rows)
 
     def initialize(self) -> "DiT":
         """Start with blocks as the identity: gates at zero (adaLN-Zero, Peebles and Xie 2023), output at zero."""
@@ -220,7 +224,8 @@ class DiT(nn.Module):
                 nn.init.normal_(p, std=min(0.02 * (1024 / p.shape[1]) ** 0.5, 0.06))
             elif name.endswith("bias"):
                 nn.init.zeros_(p)
-        for layer in [self.modulation, self.patch_out, *(block.cross.out for block in self.blocks)]:
+        ends = [self.patch_out, self.patch_exit] if self.config.exit else [self.patch_out]
+        for layer in [self.modulation, *ends, *(block.cross.out for block in self.blocks)]:
             nn.init.zeros_(layer.weight)
         return self
 
@@ -233,7 +238,23 @@ class DiT(nn.Module):
         return self.forward_pack([Segment(x, level, text, text_mask, fps, told, times)])[0]
 
     def forward_pack(self, segments: list[Segment]) -> list[Tensor]:
-        """Clean latents of every segment of a pack. Clips of any sizes share one sequence; none sees another."""
+        """Clean latents of every segment of a pack. Clips of any sizes share one sequence; none sees another.
+
+        With `exit_guidance` the model is guided by its own first prediction, which errs as the last one does, only
+        more: D = D_last + weight (D_last - D_first). Autoguidance (Karras et al., "Guiding a diffusion model with a bad
+        version of itself", 2024) whose bad version costs nothing ("Guiding a diffusion transformer with the internal
+        dynamics of itself", 2025).
+        """
+        weight, low, high = self.config.exit_guidance
+        last, first = self.predictions(segments, first=weight > 0)
+        for i, segment in enumerate(segments if first else ()):
+            level = segment.level if segment.level.ndim == 5 else segment.level.view(-1, 1, 1, 1, 1)
+            inside = (level >= low) & (level <= high)
+            last[i] = torch.where(inside, last[i] + weight * (last[i] - first[i]), last[i])
+        return last
+
+    def predictions(self, segments: list[Segment], first: bool) -> tuple[list[Tensor], list[Tensor]]:
+        """The last prediction of the clean latents of every segment, and with `first` the one after `exit` blocks."""
         dtype = self.compute_dtype or self.patch_in.weight.dtype
         tokens, conditions, index, layouts, texts, outputs = [], [], [], [], [], []
         start = rows = text_start = 0
@@ -267,11 +288,17 @@ class DiT(nn.Module):
             start += tokens[-1].shape[0]
             rows += distinct.numel()
             text_start = words.stop
-        out = self._run(torch.cat(tokens), torch.cat(conditions), torch.cat(index), torch.cat(texts), layouts)
-        return [
-            kept + scale * self._unpatchify(out[layout.rows], layout).float()
-            for layout, (kept, scale) in zip(layouts, outputs, strict=True)
-        ]
+        runs = self._run(torch.cat(tokens), torch.cat(conditions), torch.cat(index), torch.cat(texts), layouts, first)
+        last, early = (
+            [
+                kept + scale * self._unpatchify(out[layout.rows], layout).float()
+                for layout, (kept, scale) in zip(layouts, outputs, strict=True)
+            ]
+            if out is not None
+            else []
+            for out in runs
+        )
+        return last, early
 
     def _channel_std(self, like: Tensor) -> Tensor | float:
         """(C, 1, 1, 1), or 1 where every channel has unit variance."""
@@ -283,8 +310,11 @@ class DiT(nn.Module):
         wave = sinusoids(level, 256).to(summary)
         return self.time_out(F.silu(self.time_in(wave))) + self.summary(summary)[row]
 
-    def _run(self, x: Tensor, condition: Tensor, index: Tensor, text: Tensor, layouts: list[_Layout]) -> Tensor:
-        """(N, patch features) and what they are told to (N, patch features); row `index` of (U, width) is a token's."""
+    def _run(
+        self, x: Tensor, condition: Tensor, index: Tensor, text: Tensor, layouts: list[_Layout], first: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """(N, patch features) and what they are told to (N, patch features), at the end and with `first` at the exit;
+        row `index` of (U, width) is a token's."""
         modulation = self.modulation(F.silu(condition)).unflatten(-1, (6, -1)).transpose(0, 1)
         in_blocks = index
         if len(layouts) == 1 and layouts[0].runs is None and len(condition) == layouts[0].clips:
@@ -299,11 +329,18 @@ class DiT(nn.Module):
                 modulation, in_blocks = modulation.index_select(2, index), None
         x = self.patch_in(x)
         modulation = modulation.to(x.dtype)
-        for block in self.blocks:
+
+        def end(offsets: Tensor, layer: nn.Module) -> Tensor:
+            shift, scale = offsets.to(condition)
+            rows = (row_of(condition + offset, index).to(x) for offset in (shift, 1 + scale))
+            return layer(modulate(x, *rows)).flatten(0, 1)
+
+        early = None
+        for done, block in enumerate(self.blocks, start=1):
             x = block(x, modulation, in_blocks, text, layouts)
-        shift, scale = self.offset_out.to(condition)
-        ends = (row_of(condition + offset, index).to(x) for offset in (shift, 1 + scale))
-        return self.patch_out(modulate(x, *ends)).flatten(0, 1)
+            if first and done == self.config.exit:
+                early = end(self.offset_exit, self.patch_exit)
+        return end(self.offset_out, self.patch_out), early
 
     def _patchify(self, x: Tensor) -> Tensor:
         p, q, r = self.config.patch

@@ -21,8 +21,8 @@ from ..change import against_median, steps_of
 from ..grid import Grid
 from ..quality import psnr
 from ..worlds.caption import caption
-from ..worlds.contrast import colours_on, unit_rgb
-from ..worlds.scene import NEON_COLOURS, Scene
+from ..worlds.editing import colours_for, recoloured, restyled, styles_for
+from ..worlds.scene import Scene
 from ..worlds.score import Reading, compare, score, silhouettes
 from .measures import ALL_FOUR, Result, Verdict, mean, share
 from .prompts import Case, cases
@@ -289,26 +289,14 @@ def _editable(scene: Scene) -> bool:
 
 def _restyled(case: Case, number: int) -> Case:
     """The scene in another style, the next of the three that suits its colours."""
-    colours = {thing.colour for thing in case.scene.things}
-    styles = ("charcoal", "neon", "blueprint") if colours <= set(NEON_COLOURS) else ("charcoal", "blueprint")
-    scene = replace(
-        case.scene,
-        style=styles[number % len(styles)],
-        background="plain",
-        background_colours=(),
-        background_rgb=(),
-        direction="",
-    )
-    return _reworded(case, scene, number)
+    styles = styles_for(case.scene)
+    return _reworded(case, restyled(case.scene, styles[number % len(styles)]), number)
 
 
 def _recoloured(case: Case, number: int) -> Case:
     """The scene with another colour of its one thing, that shows before the background."""
-    scene = case.scene
-    (thing,) = scene.things
-    choice = [name for name in colours_on(scene.background, scene.background_colours, False) if name != thing.colour]
-    colour = choice[number % len(choice)]
-    return _reworded(case, replace(scene, things=(replace(thing, colour=colour, rgb=unit_rgb(colour)),)), number)
+    choice = colours_for(case.scene)
+    return _reworded(case, recoloured(case.scene, choice[number % len(choice)]), number)
 
 
 def _reworded(case: Case, scene: Scene, number: int) -> Case:

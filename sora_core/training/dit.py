@@ -5,11 +5,14 @@ Flow matching on the latents of a frozen compression network, with the levels of
 caption must tell the facts that the caption states: binding colours to shapes to motions is then learnt from every
 sentence, which is much cheaper than from pictures alone. And half-way through its blocks every token of a world must
 tell what stands in its place (`worlds.presence`), so that the blocks before it learn to place what the words name.
+A first prediction, made after `exit` of the blocks, is learnt like the last: the model is guided by it (`DiT`).
 """
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +31,14 @@ from ..text import TextConfig, TextEncoder, Tokenizer
 from ..video import contact_sheet
 from ..worlds.attributes import ATTRIBUTES
 from ..worlds.caption import caption, caption_with_targets
-from ..worlds.presence import PRESENCE, presence
+from ..worlds.presence import PRESENCE
 from ..worlds.render import render
 from ..worlds.scene import sample_scene
 from .data import Clip, Clips, Reader, area, padded
 from .levels import training_levels
 from .packing import groups
 from .parallel import Ranks, noise_like, total, world_size
+from .shows import Part, content, draw, pixels, places
 
 SHEET_PROMPTS = (
     "a red ball moves to the right on a plain white background",
@@ -48,26 +52,6 @@ SHEET_PROMPTS = (
 )
 PIECE = 16  # frames that are encoded at a time, which bounds the memory and changes nothing
 TEXT_MULTIPLE = 32  # captions are padded to this many tokens, so that few shapes need compiling
-
-
-@dataclass(frozen=True)
-class Part:
-    """Clips of one size in a pack."""
-
-    clips: int
-    frames: int
-    width: int
-    height: int
-    of: int = 0  # frames of the scene that a clip is a stretch of; 0 is all of it
-
-    def __post_init__(self):
-        if self.of and self.of < self.frames:
-            raise ValueError(f"a clip of {self.frames} frames is no stretch of a scene of {self.of}")
-
-    @property
-    def whole(self) -> int:
-        """Frames of the scene."""
-        return self.of or self.frames
 
 
 @dataclass(frozen=True)
@@ -95,6 +79,9 @@ class DiTTaskConfig:
     empty_caption: float = 0.1  # share of clips without words, for guidance
     facts: float = 0.5  # weight of the loss of what sentences state
     places: float = 0.1  # weight of the loss of what stands where
+    first: float = 0.25  # weight of the loss of a first prediction, where [model] has an exit
+    edits: float = 0.1  # share of the clips and images of worlds that are made out of another (see `shows`)
+    dissolves: float = 0.1  # share of the clips of worlds that lead from one scene to another
     s_min: float = 0.1  # level below which the weight of the loss stops growing
 
     def __post_init__(self):
@@ -139,6 +126,7 @@ class Group:
     """Clips of one size in a pack."""
 
     latent: Tensor  # (b, C, t, h, w), clean; b = 0 where none of those that are shared fell to this process
+    content: Tensor  # likewise: what the noisy latent holds beside its noise
     level: Tensor  # (b, 1, t, h, w)
     captions: list[str]
     fps: float
@@ -198,14 +186,14 @@ class DiTTask:
         """Take the weights, and the words, of a checkpoint of the same shape."""
         models = load(checkpoint, device=self.device, only=("dit", "text"))
         dit, text = self.module.dit, self.module.text
-        ours = {"channel_std": dit.config.channel_std, "shift": dit.config.shift}
+        ours = {name: getattr(dit.config, name) for name in ("channel_std", "shift", "exit", "exit_guidance")}
         if models.dit is None or models.text is None or replace(models.dit.config, **ours) != dit.config:
             raise UserError(f"{checkpoint} holds no transformer of the shape that [model] says.")
         if models.text.config != replace(text.config, merges=models.text.config.merges):
             raise UserError(f"{checkpoint} holds no text encoder of the shape that [text] says.")
         if len(models.text.config.merges) != len(text.config.merges):
             self.module.text = TextEncoder(models.text.config, device=self.device)
-        self.module.dit.load_state_dict(models.dit.state_dict())
+        self.module.dit.load_state_dict(models.dit.state_dict(), strict=False)  # an exit may be learnt anew
         self.module.text.load_state_dict(models.text.state_dict())
         self._speak(models.text.config.merges)
 
@@ -246,32 +234,27 @@ class DiTTask:
         pack = Pack()
         facts, stated = [], []
         for part in mix.parts:
-            image = part.frames == 1
-            scenes = [
-                sample_scene(rng, aspect=part.width / part.height, seconds=part.whole / d.fps, image=image)
-                for _ in range(part.clips)
-            ]
+            size = (self.geometry.latent_frames(part.frames), part.height, part.width)
+            levels = self._levels(size, int(rng.integers(2**62)))
+            shows = draw(part, rng, levels, self.geometry, d.fps, d.edits, d.dissolves)
             start = int(rng.integers(part.whole - part.frames + 1)) if part.of else 0
             ours = ranks.share(part.clips)
-            size = (self.geometry.latent_frames(part.frames), part.height, part.width)
-            levels = self._levels(size, part.clips, int(rng.integers(2**62)))
             captions = []
-            for number, scene in enumerate(scenes):
+            for number, show in enumerate(shows):
                 for index in range(mix.captions):
-                    text, values, mask = caption_with_targets(scene, rng, image=image)
+                    whole, text, values, mask = show.told(rng, part.image)
                     if ours.start <= number < ours.stop:
                         pack.sentences.append(text)
                         facts.append(values)
                         stated.append(mask)
                     if index == 0:
-                        captions.append("" if rng.random() < d.empty_caption else text)
-            video = torch.empty(0, 3, part.frames, part.height, part.width, device=self.device)
-            if scenes[ours]:
-                video = render(scenes[ours], part.whole, part.height, part.width, d.fps, device=self.device)
-                video = video[:, :, start : start + part.frames]
-            group = self._group(video, levels[ours], captions[ours], d.fps, part.clips, ours.start)
-            if scenes[ours]:
-                group.places = self._places(scenes[ours], part, start)
+                        captions.append("" if rng.random() < d.empty_caption else whole)
+            shows = shows[ours]
+            video = pixels(shows, part, start, d.fps, self.device)
+            group = self._group(video, [show.level for show in shows], captions[ours], d.fps, part.clips, ours.start)
+            if shows:
+                group.content = content(shows, group.latent, part, start, d.fps, self._latent)
+                group.places = places(shows, part, start, self.geometry, self.device)
             pack.groups.append(group)
         told = ranks.share(mix.sentences)
         for number in range(mix.sentences):
@@ -299,37 +282,31 @@ class DiTTask:
                 for clip in clips
             ]
             size = (self.geometry.latent_frames(video.shape[2]), *video.shape[3:])
-            levels = self._levels(size, len(clips), int(rng.integers(2**62)))
+            draw_level = self._levels(size, int(rng.integers(2**62)))
+            levels = [draw_level() for _ in clips]
             pack.groups.append(self._group(video, levels, captions, clips[0].fps, len(clips)))
         return pack
 
-    def _levels(self, size: tuple[int, int, int], clips: int, seed: int) -> Tensor:
-        """Levels (clips, 1, t, h, w) on the latent of clips of `size` (latent frames, height and width in pixels)."""
+    def _levels(self, size: tuple[int, int, int], seed: int) -> Callable[..., Tensor]:
+        """Draws levels (t, h, w) in patches for clips of `size` (latent frames, height and width in pixels)."""
         patch, stride = self.geometry.patch, self.geometry.s_stride
         grid = tuple(-(-n // (k * p)) for n, k, p in zip(size, (1, stride, stride), patch, strict=True))
         a = shift_for_tokens(grid[0] * grid[1] * grid[2], self.module.dit.config.shift)
-        generator = torch.Generator().manual_seed(seed)
-        levels = torch.stack([training_levels(grid, generator, a=a) for _ in range(clips)])[:, None]
-        for axis, cells in enumerate(patch, start=2):
-            levels = levels.repeat_interleave(cells, dim=axis)
-        return levels
+        return partial(training_levels, grid, torch.Generator().manual_seed(seed), a=a)
 
-    def _group(self, video: Tensor, levels: Tensor, captions: list[str], fps: float, count: int, start=0) -> Group:
+    def _group(
+        self, video: Tensor, levels: list[Tensor], captions: list[str], fps: float, count: int, start: int = 0
+    ) -> Group:
         inside = area(video, self.geometry)
-        latent = video.new_empty(0, self.geometry.channels, *inside.shape)
-        if len(video):
-            with torch.no_grad(), torch.autocast(torch.device(self.device).type, torch.bfloat16):
-                latent = self._encode(padded(video, self.geometry)).float()
-        return Group(latent, levels.to(self.device), captions, fps, inside, count, start)
+        latent = self._latent(video) if len(video) else video.new_empty(0, self.geometry.channels, *inside.shape)
+        level = torch.stack(levels)[:, None] if levels else torch.empty(0, 1, *inside.shape)
+        for axis, cells in enumerate(self.geometry.patch if levels else (), start=2):
+            level = level.repeat_interleave(cells, dim=axis)
+        return Group(latent, latent, level.to(self.device), captions, fps, inside, count, start)
 
-    def _places(self, scenes: list, part: Part, start: int) -> Tensor:
-        """What stands in the place of every token, in the order of the tokens, of clips from frame `start` on."""
-        strides, patch = (self.geometry.t_stride, self.geometry.s_stride), self.geometry.patch
-        seen = slice(start, start + part.frames)
-        facts = presence(scenes, part.whole, part.height, part.width, *strides, self.device, seen).movedim(-1, 1)
-        short = [-n % q for n, q in zip(facts.shape[2:], patch, strict=True)]
-        facts = F.pad(facts, (0, short[2], 0, short[1], 0, short[0]), mode="replicate")
-        return F.avg_pool3d(facts, patch).movedim(1, -1).flatten(0, 3)
+    def _latent(self, video: Tensor) -> Tensor:
+        with torch.no_grad(), torch.autocast(torch.device(self.device).type, torch.bfloat16):
+            return self._encode(padded(video, self.geometry)).float()
 
     def _encode(self, video: Tensor) -> Tensor:
         if video.shape[2] <= PIECE + 1:
@@ -348,36 +325,43 @@ class DiTTask:
         for group, part, part_mask in zip(batch.groups, text.split(counts), mask.split(counts), strict=True):
             noise = noise_like(group.latent, group.count, group.start)  # drawn even where the others have all clips
             if group.captions:
-                x = interpolate(group.latent, noise, group.level)
+                x = interpolate(group.content, noise, group.level)
                 segments.append(Segment(x, group.level, part, part_mask, group.fps))
-        error, weights, kinds, tokens = 0.0, 0.0, {}, 0
         ours = [group for group in batch.groups if group.captions]
-        for clean, group in zip(module.dit.forward_pack(segments), ours, strict=True):
-            weight = loss_weight(group.level, self.data.s_min) * group.area
-            squares = (clean.float() - group.latent).square()
-            here = (weight * squares.mean(1, keepdim=True)).sum()
-            learnt = ((group.level > 0) * group.area).sum()
-            error, weights = error + here, weights + learnt
-            kinds.setdefault("video" if group.latent.shape[2] > 1 else "image", []).append((here.detach(), learnt))
-            tokens += group.level.numel() // math.prod(self.geometry.patch)
-        flow = error / total(weights) * world_size()
+        last, first = module.dit.predictions(segments, first=module.dit.config.exit > 0)
+        errors = [self._error(clean, group) for clean, group in zip(last, ours, strict=True)]
+        learnt = [((group.level > 0) * group.area).sum() for group in ours]
+        kinds, tokens = {}, sum(group.level.numel() for group in ours) // math.prod(self.geometry.patch)
+        for group, error, n in zip(ours, errors, learnt, strict=True):
+            kinds.setdefault("video" if group.latent.shape[2] > 1 else "image", []).append((error.detach(), n))
+        scale = world_size() / total(sum(learnt))
+        flow = scale * sum(errors)
         metrics = {name: float(sum(e for e, _ in of) / sum(n for _, n in of)) for name, of in kinds.items()}
         metrics |= {"flow": float(flow.detach()), "tokens": tokens}
         if batch.packed is not None:
             metrics["packed"] = batch.packed
+        loss = flow
+        if first:
+            early = scale * sum(self._error(clean, group) for clean, group in zip(first, ours, strict=True))
+            loss, metrics["first"] = flow + self.data.first * early, float(early.detach())
         if not self.shared:
-            return flow, metrics
+            return loss, metrics
         true = torch.cat([group.places for group in ours])
         entropy = F.binary_cross_entropy_with_logits(module.places(module.half_way).float(), true, reduction="none")
-        places = entropy.sum() / total(torch.tensor(float(len(true)), device=true.device)) * world_size()
+        stands = entropy.sum() / total(torch.tensor(float(len(true)), device=true.device)) * world_size()
         summaries, _ = module.text.encode_texts(batch.sentences)
         logits = module.facts(summaries[:, 0]).float()
         entropy = F.binary_cross_entropy_with_logits(logits, batch.facts, reduction="none")
         facts = (entropy * batch.stated).sum() / total(batch.stated.sum()) * world_size()
         right = ((logits > 0) == (batch.facts > 0)) | (batch.stated == 0)
         metrics |= {"facts": float(facts.detach()), "sentences_right": float(right.all(1).float().mean())}
-        metrics["places"] = float(places.detach())
-        return flow + self.data.facts * facts + self.data.places * places, metrics
+        metrics["places"] = float(stands.detach())
+        return loss + self.data.facts * facts + self.data.places * stands, metrics
+
+    def _error(self, clean: Tensor, group: Group) -> Tensor:
+        """The loss of the velocity, summed over a group: see `flow.loss_weight`."""
+        weight = loss_weight(group.level, self.data.s_min) * group.area
+        return (weight * (clean.float() - group.latent).square().mean(1, keepdim=True)).sum()
 
     # ------------------------------------------------------------------ what it makes
 

@@ -16,14 +16,14 @@ from ..flow import sample_levels
 HISTORY = 0.02  # the level of a history that is nearly clean
 
 SHARES = {
-    "whole": 0.55,  # nothing given
-    "first": 0.10,  # the first frame: animate an image
-    "prefix": 0.05,  # extend forward
-    "suffix": 0.04,  # extend backward
-    "ends": 0.04,  # loop, connect
-    "frames": 0.04,  # any frames
-    "rectangle": 0.07,  # a region of the picture: outpaint, repaint
-    "independent": 0.06,  # a level per frame
+    "whole": 0.47,  # nothing given
+    "first": 0.12,  # the first frame: animate an image
+    "prefix": 0.10,  # extend forward
+    "suffix": 0.07,  # extend backward
+    "ends": 0.05,  # loop, connect
+    "frames": 0.03,  # any frames
+    "rectangle": 0.06,  # a region of the picture: outpaint, repaint
+    "independent": 0.05,  # a level per frame
     "history": 0.04,  # a prefix at HISTORY
     "ramp": 0.01,  # strength that changes over time: edit by a curve, morph
 }

@@ -12,8 +12,8 @@ class VAEConfig:
     fine_width: int = 64  # features at every frame and 1/4 of the size
     middle_width: int = 128  # features at half the frames and 1/8 of the size
     coarse_width: int = 192  # features on the latent grid itself
-    encoder_blocks: tuple[int, int, int] = (1, 1, 2)  # fine, middle, coarse
-    decoder_blocks: tuple[int, int, int] = (2, 1, 3)  # fine, middle, coarse
+    encoder_blocks: tuple[int, int, int] = (2, 2, 3)  # fine, middle, coarse
+    decoder_blocks: tuple[int, int, int] = (3, 2, 3)  # fine, middle, coarse
 
     def __post_init__(self):
         for name in ("encoder_blocks", "decoder_blocks"):

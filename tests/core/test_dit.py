@@ -138,6 +138,44 @@ def test_a_wrong_config_is_refused():
         with pytest.raises(ValueError, match="shift must be a positive number"):
             DiTConfig(width=32, depth=1, heads=2, text_width=8, shift=shift)
 
+    for wrong in ({"exit": 2}, {"exit": -1}, {"exit_guidance": (1.0, 0.0, 1.0)}):
+        with pytest.raises(ValueError, match="exit"):
+            dataclasses.replace(SMALL, **wrong)
+    for guidance in ((-1.0, 0.0, 1.0), (1.0, 0.6, 0.4), (1.0, 0.0, 1.5), (1.0,), (float("nan"), 0.0, 1.0)):
+        with pytest.raises(ValueError, match="exit_guidance must be"):
+            dataclasses.replace(SMALL, exit=1, exit_guidance=guidance)
+
+
+# ------------------------------------------------------------------ guided by its own first prediction
+
+
+def test_the_first_prediction_guides_the_last():
+    config = dataclasses.replace(SMALL, exit=1)
+    torch.manual_seed(1)
+    plain = DiT(config).initialize().eval().requires_grad_(False)
+    for p in plain.parameters():
+        p += 0.1 * torch.randn_like(p)
+    guided = DiT(dataclasses.replace(config, exit_guidance=(0.7, 0.2, 0.6))).eval().requires_grad_(False)
+    guided.load_state_dict(plain.state_dict())
+    s = segment(2, 3, 4, 4)
+    s.level[0, :, 0] = 0
+    (last,), (first,) = plain.predictions([s], first=True)
+    inside = (s.level >= 0.2) & (s.level <= 0.6)
+    assert inside.any() and not inside.all() and (last - first).abs().max() > 0.1
+    torch.testing.assert_close(plain.forward_pack([s])[0], last)
+    wanted = torch.where(inside, last + 0.7 * (last - first), last)
+    torch.testing.assert_close(guided.forward_pack([s])[0], wanted)
+    assert torch.equal(guided.forward_pack([s])[0][0, :, 0], s.x[0, :, 0])  # what is given stays
+    level = torch.tensor([0.5, 0.9])
+    torch.testing.assert_close(
+        guided(s.x, level, s.text, s.text_mask),
+        guided(s.x, level.view(2, 1, 1, 1, 1).expand_as(s.level), s.text, s.text_mask),
+    )
+    for p in plain.blocks[1].parameters():  # the blocks behind the exit are not seen from it
+        p.zero_()
+    torch.testing.assert_close(plain.predictions([s], first=True)[1][0], first)
+    assert (plain.predictions([s], first=True)[0][0] - last).abs().max() > 0.1
+
 
 # ------------------------------------------------------------------ prompts and places over time
 

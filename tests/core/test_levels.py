@@ -94,7 +94,7 @@ def test_shares_are_those_of_the_table():
     whole = (levels == levels[:, :1, :1, :1]).flatten(1).all(1).float().mean()
     assert whole.item() == pytest.approx(SHARES["whole"], abs=0.03)
     only_first = ((levels[:, 0] == 0) & (levels[:, 1] > 0)).flatten(1).all(1).float().mean()
-    assert 0.09 < only_first.item() < 0.16  # first, and the shortest prefixes, ends and frames
+    assert 0.14 < only_first.item() < 0.19  # first, and the shortest prefixes, ends and frames
     images = torch.stack([training_levels((1, 4, 6), generator) for _ in range(1000)])
     assert (images == images[:, :1, :1, :1]).flatten(1).all(1).float().mean() > 0.9
 

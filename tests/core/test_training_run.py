@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from sora_core.checkpoint import load
 from sora_core.dit import DiTConfig
 from sora_core.errors import UserError
-from sora_core.training import dit
+from sora_core.training import dit, shows
 from sora_core.training.run import main
 from sora_core.video import VideoWriter
 from sora_core.worlds.presence import presence
@@ -225,6 +225,16 @@ def test_start_from_a_checkpoint(kind, config, folder, tmp_path):
         main(kind, wrong, out=tmp_path / "third")
 
 
+def test_a_first_prediction_is_learnt_beside_a_checkpoint_without_one(config, tmp_path):
+    main("dit", config("dit"), out=tmp_path / "first")
+    path = config("dit", loop=f"init = '{tmp_path / 'first' / 'dit.safetensors'}'")
+    path.write_text(path.read_text().replace("depth = 2", "depth = 2\nexit = 1\nexit_guidance = [0.5, 0.1, 0.7]"))
+    main("dit", path, out=tmp_path / "second")
+    assert all(0 < row["first"] < 10 for row in rows(tmp_path / "second"))
+    made = load(tmp_path / "second" / "dit.safetensors").dit
+    assert made.config.exit_guidance == (0.5, 0.1, 0.7) and made.patch_exit.weight.abs().max() > 0
+
+
 def test_latents_are_scaled_by_their_precision(config, tmp_path):
     """An error of 1 means the posterior's deviation in every channel, times one factor that makes the mean power 1."""
     main("vae", config("vae"), out=tmp_path / "vae")
@@ -239,9 +249,9 @@ def test_latents_are_scaled_by_their_precision(config, tmp_path):
 def test_a_stretch_of_a_scene_is_what_is_seen_of_it(tiny_checkpoint, monkeypatch):
     scenes, starts = [], set()
     monkeypatch.setattr(
-        dit, "render", lambda drawn, *size, **where: scenes.extend(drawn) or render(drawn, *size, **where)
+        shows, "render", lambda drawn, *size, **where: scenes.extend(drawn) or render(drawn, *size, **where)
     )
-    data = dit.DiTTaskConfig(packs=[{"parts": [[2, 5, 32, 32, 13]]}], vae=str(tiny_checkpoint))
+    data = dit.DiTTaskConfig(packs=[{"parts": [[2, 5, 32, 32, 13]]}], vae=str(tiny_checkpoint), edits=0, dissolves=0)
     model = DiTConfig(width=32, depth=2, heads=2, text_width=16, channels=4, patch=(1, 1, 1))
     task = dit.DiTTask(model, dit.TextSettings(merges=20, width=16, depth=1, heads=2), data)
     for step in range(12):
@@ -256,7 +266,7 @@ def test_a_stretch_of_a_scene_is_what_is_seen_of_it(tiny_checkpoint, monkeypatch
         assert torch.allclose(group.places, facts, atol=1e-6)
     assert len(starts) > 4
     with pytest.raises(ValueError, match="no stretch of a scene of 4"):
-        dit.Part(1, 5, 32, 32, 4)
+        shows.Part(1, 5, 32, 32, 4)
 
 
 def test_mistakes_are_one_sentence(config, tmp_path):

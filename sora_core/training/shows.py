@@ -1,0 +1,152 @@
+"""What a clip of the worlds shows and is told: a scene, a stretch of one, or what only a prompt with a video asks for.
+
+Two kinds of clips make up for what no single scene gives. An **edit** has a noisy latent that still holds another clip.
+SDEdit starts from a source at level m; where the network says "target" all the way, Euler's path is at level r = m s at
+
+    x_r = (1 - s) target + s (1 - m) source + r e,
+
+so that is what it is shown, to find the target in it: things stay in their place while style, colour, shape or backdrop
+become what the sentence says. A **dissolve** leads from one scene to another, its ends given: what connects two videos
+that have nothing in common.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..grid import Geometry
+from ..worlds.caption import caption, caption_with_targets
+from ..worlds.editing import edited
+from ..worlds.presence import presence
+from ..worlds.render import render
+from ..worlds.scene import Scene, sample_scene
+
+STRENGTHS = (0.5, 0.98)  # of edits
+BACK = 0.25  # share of edits that lead from the edited scene to the plain one
+GIVEN = 0.85  # share of dissolves whose ends are given
+
+
+@dataclass(frozen=True)
+class Part:
+    """Clips of one size in a pack."""
+
+    clips: int
+    frames: int
+    width: int
+    height: int
+    of: int = 0  # frames of the scene that a clip is a stretch of; 0 is all of it
+
+    def __post_init__(self):
+        if self.of and self.of < self.frames:
+            raise ValueError(f"a clip of {self.frames} frames is no stretch of a scene of {self.of}")
+
+    @property
+    def whole(self) -> int:
+        """Frames of the scene."""
+        return self.of or self.frames
+
+    @property
+    def image(self) -> bool:
+        return self.frames == 1
+
+
+@dataclass
+class Show:
+    """One clip before it is rendered."""
+
+    scene: Scene
+    level: Tensor  # (t, h, w) in patches
+    source: Scene | None = None  # an edit is made out of it,
+    strength: float = 1.0  # from this level on
+    end: Scene | None = None  # a dissolve leads to it;
+    share: Tensor | None = None  # (frames,) 0..1: how much of it each frame shows
+
+    def told(self, rng, image: bool) -> tuple[str, str, list[float], list[float]]:
+        """The sentence of the clip, the sentence of its (first) scene, and what facts that one settles."""
+        text, values, mask = caption_with_targets(self.scene, rng, image=image)
+        whole = text if self.end is None else f"{text}, then {caption(self.end, rng)}"
+        return whole, text, values, mask
+
+
+def draw(
+    part: Part, rng, levels: Callable[..., Tensor], geometry: Geometry, fps: float, edits: float, dissolves: float
+) -> list[Show]:
+    """The clips of a part, of which shares are edits and dissolves. `levels` is `training_levels` for this grid."""
+    made = []
+    for _ in range(part.clips):
+        kwargs = {"aspect": part.width / part.height, "seconds": part.whole / fps, "image": part.image}
+        scene, roll = sample_scene(rng, **kwargs), rng.random()
+        if roll < edits and (target := edited(scene, rng)):
+            source, scene = (scene, target) if rng.random() >= BACK else (target, scene)
+            strength = float(rng.uniform(*STRENGTHS))
+            made.append(Show(scene, levels(mode="whole") * strength, source, strength))
+            continue
+        show = Show(scene, levels())
+        if edits <= roll < edits + dissolves and (moments := geometry.latent_frames(part.frames)) >= 3:
+            show.end = sample_scene(rng, **kwargs)
+            first, last = sorted(rng.choice(np.arange(1, moments), 2, replace=False).tolist())
+            show.share = _ramp(part.frames, geometry.t_stride, first, last)
+            if rng.random() < GIVEN:
+                show.level = levels(mode="whole").clone()
+                show.level[: first // geometry.patch[0]], show.level[-(-last // geometry.patch[0]) :] = 0, 0
+        made.append(show)
+    return made
+
+
+def _ramp(frames: int, stride: int, first: int, last: int) -> Tensor:
+    """(frames,) from 0 to 1, between the last frame before latent frame `first` and the first frame of `last`."""
+    begin, end = stride * (first - 1), stride * (last - 1) + 1
+    return ((torch.arange(frames) - begin) / (end - begin)).clamp(0, 1)
+
+
+def pixels(shows: list[Show], part: Part, start: int, fps: float, device) -> Tensor:
+    """(B, 3, T, H, W): the part's frames from `start` on of every scene, or on its way to another."""
+
+    def frames(scenes: list[Scene]) -> Tensor:
+        if not scenes:
+            return torch.empty(0, 3, part.frames, part.height, part.width, device=device)
+        video = render(scenes, part.whole, part.height, part.width, fps, device=device)
+        return video[:, :, start : start + part.frames]
+
+    video = frames([show.scene for show in shows])
+    ways = [row for row, show in enumerate(shows) if show.end]
+    for row, end in zip(ways, frames([shows[row].end for row in ways]), strict=True):
+        video[row] = video[row].lerp(end, shows[row].share[:, None, None].to(device))
+    return video
+
+
+def content(shows: list[Show], latent: Tensor, part: Part, start: int, fps: float, encode) -> Tensor:
+    """(B, C, t, h, w): what the noisy latents hold beside their noise, the clean ones `latent` but for edits."""
+    edits = [row for row, show in enumerate(shows) if show.source]
+    if not edits:
+        return latent
+    sources = [Show(shows[row].source, shows[row].level) for row in edits]
+    source, held = encode(pixels(sources, part, start, fps, latent.device)), latent.clone()
+    for row, before in zip(edits, source, strict=True):
+        m, r = shows[row].strength, float(shows[row].level.flatten()[0])
+        s = r / m
+        held[row] = ((1 - s) * latent[row] + s * (1 - m) * before) / (1 - r)
+    return held
+
+
+def places(shows: list[Show], part: Part, start: int, geometry: Geometry, device) -> Tensor:
+    """What stands in the place of every token, in the order of the tokens, (N, PRESENCE): see `worlds.presence`."""
+    strides, seen = (geometry.t_stride, geometry.s_stride), slice(start, start + part.frames)
+
+    def facts(scenes: list[Scene]) -> Tensor:
+        return presence(scenes, part.whole, part.height, part.width, *strides, device, seen)
+
+    known = facts([show.scene for show in shows])
+    ways = [row for row, show in enumerate(shows) if show.end]
+    for row in ways:
+        share = shows[row].share.to(device)
+        moments = torch.cat([share[:1], share[1:].unflatten(0, (-1, geometry.t_stride)).mean(1)])
+        known[row] = known[row].lerp(facts([shows[row].end])[0], moments[:, None, None, None])
+    known = known.movedim(-1, 1)
+    short = [-n % q for n, q in zip(known.shape[2:], geometry.patch, strict=True)]
+    known = F.pad(known, (0, short[2], 0, short[1], 0, short[0]), mode="replicate")
+    return F.avg_pool3d(known, geometry.patch).movedim(1, -1).flatten(0, 3)

@@ -1,0 +1,66 @@
+"""Edits of a scene that leave all else in its place: training shows them as pairs, the evaluation asks for them."""
+
+from dataclasses import replace
+
+from .contrast import colours_on, unit_rgb
+from .scene import BACKGROUNDS, NEON_COLOURS, SHAPES, STYLES, Scene, is_held_out
+
+
+def restyled(scene: Scene, style: str) -> Scene:
+    """The scene in another style, which has a paper of its own for a background."""
+    paper = {"background": "plain", "background_colours": (), "background_rgb": (), "direction": ""}
+    return replace(scene, style=style, **paper)
+
+
+def recoloured(scene: Scene, colour: str, which: int = 0) -> Scene:
+    """The scene with one of its things in another colour."""
+    things = list(scene.things)
+    things[which] = replace(things[which], colour=colour, rgb=unit_rgb(colour))
+    return replace(scene, things=tuple(things))
+
+
+def styles_for(scene: Scene) -> tuple[str, ...]:
+    """The drawn styles that suit a scene's colours: neon has fewer."""
+    known = {thing.colour for thing in scene.things} <= set(NEON_COLOURS)
+    return STYLES[1:] if known else tuple(style for style in STYLES[1:] if style != "neon")
+
+
+def colours_for(scene: Scene, which: int = 0) -> list[str]:
+    """Other colours that one of the things may have on the scene's background, and beside the other thing."""
+    taken = {thing.colour for thing in scene.things}
+    shown = colours_on(scene.background, scene.background_colours, scene.wall is not None)
+    return [name for name in shown if name not in taken]
+
+
+def edited(scene: Scene, rng) -> Scene | None:
+    """A flat scene with one thing about it changed: style, a colour, a shape or the backdrop. None if nothing suits.
+
+    rng: anything with `random()` in [0, 1). The result is never one of the combinations that are held out.
+    """
+
+    def pick(options):
+        return options[int(rng.random() * len(options))] if options else None
+
+    if scene.style != "flat":
+        return None
+    which = int(rng.random() * len(scene.things))
+    roll, other = rng.random(), None
+    if roll < 0.5:
+        other = restyled(scene, pick(styles_for(scene)))
+    elif roll < 0.8 and (colour := pick(colours_for(scene, which))):
+        other = recoloured(scene, colour, which)
+    elif roll < 0.9:
+        thing = scene.things[which]
+        known = SHAPES[1:4] if thing.motion == "spin" else SHAPES
+        shape = pick([name for name in known if name not in {one.shape for one in scene.things}])
+        things = list(scene.things)
+        things[which] = replace(thing, shape=shape or thing.shape)
+        other = replace(scene, things=tuple(things)) if shape else None
+    else:
+        suits = {thing.colour for thing in scene.things}
+        walled = scene.wall is not None
+        backdrops = [b for b in BACKGROUNDS[2:] if b != scene.background and suits <= set(colours_on(b, (), walled))]
+        if backdrops:
+            free = {"background_colours": (), "background_rgb": (), "direction": ""}
+            other = replace(scene, background=pick(backdrops), **free)
+    return None if other is None or is_held_out(other) else other

@@ -1,0 +1,122 @@
+"""Clips that only a prompt with a video asks for: edits and dissolves, and the edits of scenes behind them."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from sora_core.grid import Geometry
+from sora_core.sampler import euler
+from sora_core.training.levels import training_levels
+from sora_core.training.shows import Part, Show, content, draw, pixels, places
+from sora_core.worlds.editing import colours_for, edited, recoloured, restyled, styles_for
+from sora_core.worlds.presence import PRESENCE, presence
+from sora_core.worlds.render import render
+from sora_core.worlds.scene import is_held_out, sample_scene
+
+GEOMETRY = Geometry(4, 8, 16, (1, 1, 1))
+PART = Part(24, 17, 32, 32)
+
+
+def drawn(edits, dissolves, part=PART, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    grid = (GEOMETRY.latent_frames(part.frames), part.height // 8, part.width // 8)
+    levels = partial(training_levels, grid, generator)
+    return draw(part, np.random.default_rng(seed), levels, GEOMETRY, 8.0, edits, dissolves)
+
+
+def test_an_edit_changes_one_thing_and_is_never_held_out():
+    rng = np.random.default_rng(1)
+    kinds = set()
+    for _ in range(300):
+        scene = sample_scene(rng)
+        other = edited(scene, rng)
+        if scene.style != "flat":
+            assert other is None
+        elif other is not None:
+            assert not is_held_out(other) and len(other.things) == len(scene.things)
+            for a, b in zip(scene.things, other.things, strict=True):  # where and how all of it moves stays
+                assert replace(b, shape=a.shape, colour=a.colour, rgb=a.rgb) == a
+            changed = [other.style != scene.style]
+            changed += [a.colour != b.colour for a, b in zip(scene.things, other.things, strict=True)]
+            changed += [a.shape != b.shape for a, b in zip(scene.things, other.things, strict=True)]
+            changed += [other.style == scene.style and other.background != scene.background]
+            assert sum(changed) == 1
+            kinds.add("style" if changed[0] else "colour" if any(changed[1:-1]) else "background")
+    assert kinds == {"style", "colour", "background"}
+
+
+def test_edits_by_name():
+    rng = np.random.default_rng(2)
+    scene = next(s for s in iter(lambda: sample_scene(rng), None) if s.style == "flat" and len(s.things) == 2)
+    assert restyled(scene, "charcoal").style == "charcoal" and restyled(scene, "charcoal").background == "plain"
+    colour = colours_for(scene, 1)[0]
+    assert recoloured(scene, colour, 1).things[1].colour == colour
+    assert recoloured(scene, colour, 1).things[0] == scene.things[0]
+    gray = replace(scene, things=(replace(scene.things[0], colour="gray"),))
+    assert "neon" not in styles_for(gray) and "charcoal" in styles_for(gray)
+
+
+@pytest.mark.parametrize("strength", [0.6, 0.9])
+def test_an_edit_is_shown_as_sampling_meets_it(strength):
+    """Euler from a source at level m, with a network that says "target" all the way, passes through just that."""
+    target, source, noise = torch.randn(3, 1, 4, 1, 2, 2, dtype=torch.float64)
+    x = (1 - strength) * source + strength * noise
+    schedule = torch.linspace(1, 0, 6, dtype=torch.float64)
+    path = []
+    mask = torch.full_like(x[:, :1], strength)
+    euler(lambda x, level: target, x, schedule, mask, callback=lambda i, n, x, x0: path.append(x))
+    for s, x in zip(schedule[1:-1].tolist(), path, strict=False):
+        show = Show(None, torch.full((1, 2, 2), strength * s), source=object(), strength=strength)
+
+        def encode(video):
+            return source
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sora_core.training.shows.pixels", lambda *_: None)
+            held = content([show], target, PART, 0, 8.0, encode)
+        level = strength * s
+        torch.testing.assert_close((1 - level) * held + level * noise, x)
+
+
+def test_shares_of_edits_and_dissolves():
+    plain = drawn(0, 0)
+    assert all(show.source is None and show.end is None for show in plain)
+    some = [show for seed in range(8) for show in drawn(0.4, 0.4, seed=seed)]
+    sources, ends = ([show for show in some if getattr(show, name)] for name in ("source", "end"))
+    assert 0.2 < len(sources) / len(some) < 0.45 and 0.3 < len(ends) / len(some) < 0.5
+    assert not any(show.end for show in drawn(0, 1, Part(24, 1, 32, 32)))  # an image leads nowhere
+    for show in sources:
+        assert len(show.level.unique()) == 1 and float(show.level.max()) < show.strength < 1
+    given = [show for show in ends if not show.level[0].any() and not show.level[-1].any()]
+    assert 0.75 < len(given) / len(ends) < 0.97
+
+
+def test_a_dissolve_keeps_its_ends_and_leads_evenly_from_one_to_the_other():
+    show = next(
+        s for seed in range(9) for s in drawn(0, 1, seed=seed) if not s.level[0].any() and not s.level[-1].any()
+    )
+    a, b = render([show.scene, show.end], 17, 32, 32, 8.0)
+    (video,) = pixels([show], PART, 0, 8.0, "cpu")
+    first, last = (int(n) for n in (show.level.flatten(1).amax(1) > 0).nonzero().flatten()[[0, -1]])
+    begin, end = 4 * (first - 1), 4 * last + 1  # the last frame given of one, the first of the other
+    torch.testing.assert_close(video[:, : begin + 1], a[:, : begin + 1])
+    torch.testing.assert_close(video[:, end:], b[:, end:])
+    middle = (begin + end) // 2
+    share = (middle - begin) / (end - begin)
+    torch.testing.assert_close(video[:, middle], (1 - share) * a[:, middle] + share * b[:, middle])
+    facts = places([show], PART, 0, GEOMETRY, "cpu").unflatten(0, (5, 4, 4))
+    assert facts.shape == (5, 4, 4, len(PRESENCE))
+    first_scene, last_scene = (presence([s], 17, 32, 32, 4, 8)[0] for s in (show.scene, show.end))
+    torch.testing.assert_close(facts[0], first_scene[0])
+    torch.testing.assert_close(facts[-1], last_scene[-1])
+
+
+def test_a_dissolve_is_told_in_order():
+    show = next(s for seed in range(9) for s in drawn(0, 1, seed=seed) if s.end)
+    whole, text, values, mask = show.told(np.random.default_rng(0), False)
+    assert whole.startswith(f"{text}, then ") and len(values) == len(mask)
+    plain = Show(show.scene, show.level)
+    assert plain.told(np.random.default_rng(0), False)[0] == text
