@@ -288,17 +288,16 @@ class DiT(nn.Module):
             start += tokens[-1].shape[0]
             rows += distinct.numel()
             text_start = words.stop
-        runs = self._run(torch.cat(tokens), torch.cat(conditions), torch.cat(index), torch.cat(texts), layouts, first)
-        last, early = (
-            [
+
+        def clean(out: Tensor) -> list[Tensor]:
+            return [
                 kept + scale * self._unpatchify(out[layout.rows], layout).float()
                 for layout, (kept, scale) in zip(layouts, outputs, strict=True)
             ]
-            if out is not None
-            else []
-            for out in runs
-        )
-        return last, early
+
+        pack = (torch.cat(tokens), torch.cat(conditions), torch.cat(index), torch.cat(texts))
+        last, early = self._run(*pack, layouts, first)
+        return clean(last), [] if early is None else clean(early)
 
     def _channel_std(self, like: Tensor) -> Tensor | float:
         """(C, 1, 1, 1), or 1 where every channel has unit variance."""

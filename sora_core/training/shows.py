@@ -142,10 +142,11 @@ def places(shows: list[Show], part: Part, start: int, geometry: Geometry, device
 
     known = facts([show.scene for show in shows])
     ways = [row for row, show in enumerate(shows) if show.end]
-    for row in ways:
+    ends = facts([shows[row].end for row in ways]) if ways else []
+    for row, end in zip(ways, ends, strict=True):
         share = shows[row].share.to(device)
         moments = torch.cat([share[:1], share[1:].unflatten(0, (-1, geometry.t_stride)).mean(1)])
-        known[row] = known[row].lerp(facts([shows[row].end])[0], moments[:, None, None, None])
+        known[row] = known[row].lerp(end, moments[:, None, None, None])
     known = known.movedim(-1, 1)
     short = [-n % q for n, q in zip(known.shape[2:], geometry.patch, strict=True)]
     known = F.pad(known, (0, short[2], 0, short[1], 0, short[0]), mode="replicate")

@@ -8,14 +8,23 @@ from .scene import BACKGROUNDS, NEON_COLOURS, SHAPES, STYLES, Scene, is_held_out
 
 def restyled(scene: Scene, style: str) -> Scene:
     """The scene in another style, which has a paper of its own for a background."""
-    paper = {"background": "plain", "background_colours": (), "background_rgb": (), "direction": ""}
-    return replace(scene, style=style, **paper)
+    return replace(_before(scene, "plain"), style=style)
 
 
 def recoloured(scene: Scene, colour: str, which: int = 0) -> Scene:
     """The scene with one of its things in another colour."""
+    return _with_thing(scene, which, colour=colour, rgb=unit_rgb(colour))
+
+
+def _before(scene: Scene, background: str) -> Scene:
+    """The scene before a background that has no colours of its own to name."""
+    return replace(scene, background=background, background_colours=(), background_rgb=(), direction="")
+
+
+def _with_thing(scene: Scene, which: int, **changes) -> Scene:
+    """The scene with one of its things changed."""
     things = list(scene.things)
-    things[which] = replace(things[which], colour=colour, rgb=unit_rgb(colour))
+    things[which] = replace(things[which], **changes)
     return replace(scene, things=tuple(things))
 
 
@@ -50,17 +59,13 @@ def edited(scene: Scene, rng) -> Scene | None:
     elif roll < 0.8 and (colour := pick(colours_for(scene, which))):
         other = recoloured(scene, colour, which)
     elif roll < 0.9:
-        thing = scene.things[which]
-        known = SHAPES[1:4] if thing.motion == "spin" else SHAPES
-        shape = pick([name for name in known if name not in {one.shape for one in scene.things}])
-        things = list(scene.things)
-        things[which] = replace(thing, shape=shape or thing.shape)
-        other = replace(scene, things=tuple(things)) if shape else None
+        known = SHAPES[1:4] if scene.things[which].motion == "spin" else SHAPES
+        if shape := pick([name for name in known if name not in {one.shape for one in scene.things}]):
+            other = _with_thing(scene, which, shape=shape)
     else:
         suits = {thing.colour for thing in scene.things}
         walled = scene.wall is not None
         backdrops = [b for b in BACKGROUNDS[2:] if b != scene.background and suits <= set(colours_on(b, (), walled))]
-        if backdrops:
-            free = {"background_colours": (), "background_rgb": (), "direction": ""}
-            other = replace(scene, background=pick(backdrops), **free)
+        if backdrop := pick(backdrops):
+            other = _before(scene, backdrop)
     return None if other is None or is_held_out(other) else other
