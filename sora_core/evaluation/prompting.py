@@ -29,7 +29,7 @@ from .prompts import Case, cases
 from .setting import Setting, truth
 from .sheets import Row, sheet
 
-STYLE_STRENGTH, EDIT_STRENGTH, REFINE_STRENGTH = 0.85, 0.8, 0.6
+EDIT_STRENGTH, REFINE_STRENGTH = 0.6, 0.6  # what the commands and nodes have by default
 NEAR = 0.15  # of the frame: how far a thing may lie from where it was and still be in its place
 
 
@@ -143,12 +143,12 @@ def edit(setting: Setting) -> Result:
     grid = pipeline.grid()
     made = _chosen(setting, grid, _editable)
     styled, overlaps, recoloured, all_kept, rows = [], [], [], [], []
-    for what, change, strength in (("style", _restyled, STYLE_STRENGTH), ("colour", _recoloured, EDIT_STRENGTH)):
+    for what, change in (("style", _restyled), ("colour", _recoloured)):
         targets = iter([change(case, number) for number, case in enumerate(made)])
         for group, videos in _batches(setting, made, grid, f"edit the {what}"):
             goals = list(islice(targets, len(group)))
             held = canvases.keep(pipeline.encode(videos.to(pipeline.device)), grid)
-            clips = setting.clips(canvases.edit(held, strength), goals)
+            clips = setting.clips(canvases.edit(held, EDIT_STRENGTH), goals)
             for case, video, clip in zip(goals, videos, clips, strict=True):
                 seen = compare(score(clip), case.scene)
                 if what == "style":
@@ -161,8 +161,8 @@ def edit(setting: Setting) -> Result:
     half = len(made)
     return Result(
         "Edit",
-        f"{half} held-out clips; the prompt asks for another style (strength {STYLE_STRENGTH}) or another colour of "
-        f"the thing (strength {EDIT_STRENGTH}). Left the clip that was given, right the edit.",
+        f"{half} held-out clips; the prompt asks for another style or another colour of the thing (strength "
+        f"{EDIT_STRENGTH}). Left the clip that was given, right the edit.",
         {
             "style": [
                 share("style as told", styled, 85),

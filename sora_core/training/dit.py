@@ -80,7 +80,7 @@ class DiTTaskConfig:
     facts: float = 0.5  # weight of the loss of what sentences state
     places: float = 0.1  # weight of the loss of what stands where
     first: float = 0.25  # weight of the loss of a first prediction, where [model] has an exit
-    edits: float = 0.1  # share of the clips and images of worlds that are made out of another (see `shows`)
+    edits: float = 0.2  # share of the clips and images of worlds that are made out of another (see `shows`)
     dissolves: float = 0.1  # share of the clips of worlds that lead from one scene to another
     s_min: float = 0.1  # level below which the weight of the loss stops growing
 

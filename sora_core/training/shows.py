@@ -25,7 +25,8 @@ from ..worlds.presence import presence
 from ..worlds.render import render
 from ..worlds.scene import Scene, sample_scene
 
-STRENGTHS = (0.5, 0.98)  # of edits
+STRENGTHS = (0.6, 0.95)  # of edits
+EARLY, BEGINNING = 0.5, 0.8  # share of edits early on their path, and where on it: there the source is still to be seen
 BACK = 0.25  # share of edits that lead from the edited scene to the plain one
 GIVEN = 0.85  # share of dissolves whose ends are given
 
@@ -82,8 +83,10 @@ def draw(
         scene, roll = sample_scene(rng, **kwargs), rng.random()
         if roll < edits and (target := edited(scene, rng)):
             source, scene = (scene, target) if rng.random() >= BACK else (target, scene)
-            strength = float(rng.uniform(*STRENGTHS))
-            made.append(Show(scene, levels(mode="whole") * strength, source, strength))
+            strength, time = float(rng.uniform(*STRENGTHS)), levels(mode="whole")
+            if rng.random() < EARLY:
+                time = torch.full_like(time, rng.uniform(BEGINNING, 1))
+            made.append(Show(scene, time * strength, source, strength))
             continue
         show = Show(scene, levels())
         if edits <= roll < edits + dissolves and (moments := geometry.latent_frames(part.frames)) >= 3:

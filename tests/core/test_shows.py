@@ -90,6 +90,8 @@ def test_shares_of_edits_and_dissolves():
     assert not any(show.end for show in drawn(0, 1, Part(24, 1, 32, 32)))  # an image leads nowhere
     for show in sources:
         assert len(show.level.unique()) == 1 and float(show.level.max()) < show.strength < 1
+    early = [show for show in sources if float(show.level.max()) > 0.8 * show.strength]
+    assert 0.5 < len(early) / len(sources) < 0.9  # where the source decides
     given = [show for show in ends if not show.level[0].any() and not show.level[-1].any()]
     assert 0.75 < len(given) / len(ends) < 0.97
 
