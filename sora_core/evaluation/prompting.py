@@ -142,7 +142,7 @@ def edit(setting: Setting) -> Result:
     pipeline = setting.pipeline
     grid = pipeline.grid()
     made = _chosen(setting, grid, _editable)
-    styled, overlaps, recoloured, all_kept, rows = [], [], [], [], []
+    styled, overlaps, coloured, all_kept, rows = [], [], [], [], []
     for what, change in (("style", _restyled), ("colour", _recoloured)):
         targets = iter([change(case, number) for number, case in enumerate(made)])
         for group, videos in _batches(setting, made, grid, f"edit the {what}"):
@@ -155,7 +155,7 @@ def edit(setting: Setting) -> Result:
                     styled.append(seen["style"])
                     overlaps.append(_overlap(silhouettes(video), silhouettes(clip)))
                 else:
-                    recoloured.append(seen["colour"])
+                    coloured.append(seen["colour"])
                     all_kept.append(_both(seen, *ALL_FOUR))
                 rows.append(Row(case.prompt, torch.cat([video, clip], dim=-1), seen))
     half = len(made)
@@ -170,7 +170,7 @@ def edit(setting: Setting) -> Result:
             ],
             "colour": [
                 share("colour as told, background, shape and motion kept", all_kept, 80),
-                share("colour as told", recoloured),
+                share("colour as told", coloured),
             ],
         },
         {"Edits": sheet(rows[:8] + rows[half : half + 8], setting.out / "edit.png", columns=2)},
