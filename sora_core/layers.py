@@ -1,5 +1,7 @@
 """Layers that more than one network uses."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,3 +16,26 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.rms_norm(x, x.shape[-1:], self.weight.to(x), eps=1e-6)
+
+
+def rope_table(positions: Tensor, split: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (n, sum of the split / 2) of rotary position embedding for positions (n, axes).
+
+    split: features for each axis. Frequencies start at one radian per unit and fall to 1/100.
+    """
+    angles = []
+    for axis, features in enumerate(split):
+        pairs = features // 2
+        frequencies = torch.exp(-math.log(100) * torch.arange(pairs, device=positions.device) / pairs)
+        angles.append(positions[:, axis, None].float() * frequencies)
+    angles = torch.cat(angles, dim=-1)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate feature pairs (i, i + d/2) of x (b, n, heads, d) by the angles of each token (n, d/2). Su et al. 2021."""
+    first, second = x.chunk(2, dim=-1)
+    cos, sin = cos[:, None].to(x), sin[:, None].to(x)
+    return torch.cat(
+        [torch.addcmul(first * cos, second, sin, value=-1), torch.addcmul(second * cos, first, sin)], dim=-1
+    )

@@ -16,29 +16,6 @@ def sinusoids(values: Tensor, width: int) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
-def rope_table(positions: Tensor, split: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (n, head_width / 2) of rotary position embedding for positions (n, 3) in t, y, x.
-
-    The grid of a training clip spans a few units, so frequencies start at one radian per unit and fall to 1/100.
-    """
-    angles = []
-    for axis, features in enumerate(split):
-        pairs = features // 2
-        frequencies = torch.exp(-math.log(100) * torch.arange(pairs, device=positions.device) / pairs)
-        angles.append(positions[:, axis, None].float() * frequencies)
-    angles = torch.cat(angles, dim=-1)
-    return angles.cos(), angles.sin()
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate feature pairs (i, i + d/2) of x (b, n, heads, d) by the angles of each token (n, d/2). Su et al. 2021."""
-    first, second = x.chunk(2, dim=-1)
-    cos, sin = cos[:, None].to(x), sin[:, None].to(x)
-    return torch.cat(
-        [torch.addcmul(first * cos, second, sin, value=-1), torch.addcmul(second * cos, first, sin)], dim=-1
-    )
-
-
 def modulate(x: Tensor, shift: Tensor, gain: Tensor) -> Tensor:
     """Normalise to a root mean square of 1 over the last axis, then scale and shift as the noise level says (adaLN).
 

@@ -12,9 +12,9 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..layers import RMSNorm
+from ..layers import RMSNorm, rope_table, rotate
 from .config import DiTConfig
-from .layers import LocalMix, gelu, modulate, rope_table, rotate, row_of, sinusoids
+from .layers import LocalMix, gelu, modulate, row_of, sinusoids
 
 
 def sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -350,7 +350,8 @@ class DiT(nn.Module):
         return rearrange(x, "(b t h w) (c p q r) -> b c (t p) (h q) (w r)", t=t, h=h, w=w, p=p, q=q, r=r)
 
     def _positions(self, grid: tuple[int, int, int], times: Tensor, fps: float) -> Tensor:
-        """(tokens, 3): time in half seconds; y and x from the centre, in eighths of the picture's mean side.
+        """(tokens, 3): time in half seconds; y and x from the centre, in eighths of the picture's mean side: a training
+        clip spans a few units.
 
         So frame rate and size may change: a token's place is in seconds and relative to the picture.
         """

@@ -1,6 +1,8 @@
 """A small bidirectional transformer over windows of a text, trained jointly with the diffusion transformer.
 
 A text of any length is read in windows; the result is one summary vector followed by a vector per token of all windows.
+What matters is which words stand close to each other ("a red ball that rises and a blue one that falls"), so places are
+relative: with a learnt vector per place, which of two things moves how is learnt several times more slowly.
 """
 
 from dataclasses import dataclass
@@ -9,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..layers import rope_table, rotate
 from .tokenizer import PAD, SUMMARY, Tokenizer
 
 WINDOW = 64  # tokens that see each other, the summary token among them
@@ -25,6 +28,8 @@ class TextConfig:
         object.__setattr__(self, "merges", tuple((int(a), int(b)) for a, b in self.merges))  # JSON gives lists
         if self.width % self.heads:
             raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+        if self.width // self.heads % 2:
+            raise ValueError(f"width / heads = {self.width // self.heads} must be even, for rotary places")
 
 
 class Layer(nn.Module):
@@ -41,10 +46,11 @@ class Layer(nn.Module):
         self.up = operations.Linear(width, 4 * width, **weights)
         self.down = operations.Linear(4 * width, width, **weights)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (W, L, width), mask (W, 1, 1, L)."""
-        qkv = self.qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        y = F.scaled_dot_product_attention(*qkv, attn_mask=mask).transpose(1, 2).flatten(2)
+    def forward(self, x: Tensor, mask: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
+        """x (W, L, width), mask (W, 1, 1, L), cosines and sines of the places (L, head width / 2)."""
+        q, k, v = self.qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1)).unbind(2)
+        q, k, v = (part.transpose(1, 2) for part in (rotate(q, *rope), rotate(k, *rope), v))
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
         x = x + self.out(y)
         return x + self.down(F.gelu(self.up(self.norm_mlp(x)), approximate="tanh"))
 
@@ -52,7 +58,7 @@ class Layer(nn.Module):
 class TextEncoder(nn.Module):
     """Text to (B, L, width). Layers come from `operations` (torch.nn or a host's)."""
 
-    adamw_only = ("tokens", "places")
+    adamw_only = ("tokens",)
 
     def __init__(self, config: TextConfig, *, operations=nn, device=None, dtype=None):
         super().__init__()
@@ -60,7 +66,6 @@ class TextEncoder(nn.Module):
         self.config = config
         self.tokenizer = Tokenizer(config.merges)
         self.tokens = operations.Embedding(self.tokenizer.size, config.width, **weights)
-        self.places = operations.Embedding(WINDOW, config.width, **weights)
         self.layers = nn.ModuleList(
             Layer(config.width, config.heads, operations=operations, **weights) for _ in range(config.depth)
         )
@@ -68,8 +73,7 @@ class TextEncoder(nn.Module):
 
     def initialize(self) -> "TextEncoder":
         """Start with unit gain in every product; the branches' outputs are small enough to add up to unit variance."""
-        for p in (self.tokens.weight, self.places.weight):
-            nn.init.normal_(p, std=0.1)
+        nn.init.normal_(self.tokens.weight, std=0.1)
         for layer in self.layers:
             for linear in (layer.qkv, layer.out, layer.up, layer.down):
                 gain = (2 * len(self.layers)) ** -0.5 if linear in (layer.out, layer.down) else 1.0
@@ -86,9 +90,11 @@ class TextEncoder(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Windows of ids (W, L), L <= WINDOW, padded with PAD, to (W, L, width)."""
         mask = (ids != PAD)[:, None, None, :]
-        x = self.tokens(ids) + self.places(torch.arange(ids.shape[1], device=ids.device))
+        x = self.tokens(ids)
+        places = torch.arange(ids.shape[1], device=ids.device)[:, None]
+        rope = rope_table(places, (self.config.width // self.config.heads,))
         for layer in self.layers:
-            x = layer(x, mask)
+            x = layer(x, mask, rope)
         return self.norm(x)
 
     def encode_windows(self, windows: list[list[int]]) -> Tensor:

@@ -1,8 +1,8 @@
 """Training the diffusion transformer and its text encoder together, on worlds or on files of one's own.
 
 Flow matching on the latents of a frozen compression network, with the levels of every pattern of the canvas
-(`levels.training_levels`). The loss is that of the velocity (`flow.loss_weight`). Beside it, the summary of each
-caption must tell the facts that the caption states: binding colours to shapes to motions is then learnt from every
+(`levels.training_levels`). The loss is that of the velocity (`flow.loss_weight`). Beside it, the words of each
+caption must tell the facts that it states (`facts`): binding colours to shapes to motions is then learnt from every
 sentence, which is much cheaper than from pictures alone. And half-way through its blocks every token of a world must
 tell what stands in its place (`worlds.presence`), so that the blocks before it learn to place what the words name.
 A first prediction, made after `exit` of the blocks, is learnt like the last: the model is guided by it (`DiT`).
@@ -29,12 +29,12 @@ from ..grid import Grid
 from ..sampler import guide, sample
 from ..text import TextConfig, TextEncoder, Tokenizer
 from ..video import contact_sheet
-from ..worlds.attributes import ATTRIBUTES
 from ..worlds.caption import caption, caption_with_targets
 from ..worlds.presence import PRESENCE
 from ..worlds.render import render
 from ..worlds.scene import sample_scene
 from .data import Clip, Clips, Reader, area, padded
+from .facts import FactsHead
 from .levels import training_levels
 from .packing import groups
 from .parallel import Ranks, noise_like, total, world_size
@@ -80,6 +80,7 @@ class DiTTaskConfig:
     facts: float = 0.5  # weight of the loss of what sentences state
     places: float = 0.1  # weight of the loss of what stands where
     first: float = 0.25  # weight of the loss of a first prediction, where [model] has an exit
+    pairs: float = 0.6  # share of the clips of worlds that are drawn until two things move, each in its own way
     edits: float = 0.2  # share of the clips and images of worlds that are made out of another (see `shows`)
     dissolves: float = 0.1  # share of the clips of worlds that lead from one scene to another
     s_min: float = 0.1  # level below which the weight of the loss stops growing
@@ -104,10 +105,9 @@ class Trainee(nn.Module):
     def __init__(self, dit: DiT, text: TextEncoder):
         super().__init__()
         self.dit, self.text = dit, text
-        self.facts = nn.Linear(text.config.width, len(ATTRIBUTES))  # this and the next stay behind when training ends
+        self.facts = FactsHead(text.config.width)  # this and the next stay behind when training ends
         self.places = nn.Linear(dit.config.width, len(PRESENCE))
-        for head in (self.facts, self.places):
-            nn.init.constant_(head.bias, -3.0)  # few of the facts hold
+        nn.init.constant_(self.places.bias, -3.0)  # few of the facts hold
         self.half_way: Tensor | None = None  # tokens (N, width) after the first half of the blocks, of the last call
         dit.blocks[(len(dit.blocks) - 1) // 2].register_forward_hook(self._keep)
         self.adamw_only = (
@@ -236,7 +236,7 @@ class DiTTask:
         for part in mix.parts:
             size = (self.geometry.latent_frames(part.frames), part.height, part.width)
             levels = self._levels(size, int(rng.integers(2**62)))
-            shows = draw(part, rng, levels, self.geometry, d.fps, d.edits, d.dissolves)
+            shows = draw(part, rng, levels, self.geometry, d.fps, d.pairs, d.edits, d.dissolves)
             start = int(rng.integers(part.whole - part.frames + 1)) if part.of else 0
             ours = ranks.share(part.clips)
             captions = []
@@ -349,8 +349,7 @@ class DiTTask:
         true = torch.cat([group.places for group in ours])
         entropy = F.binary_cross_entropy_with_logits(module.places(module.half_way).float(), true, reduction="none")
         stands = entropy.sum() / total(torch.tensor(float(len(true)), device=true.device)) * world_size()
-        summaries, _ = module.text.encode_texts(batch.sentences)
-        logits = module.facts(summaries[:, 0]).float()
+        logits = module.facts(*module.text.encode_texts(batch.sentences))
         entropy = F.binary_cross_entropy_with_logits(logits, batch.facts, reduction="none")
         facts = (entropy * batch.stated).sum() / total(batch.stated.sum()) * world_size()
         right = ((logits > 0) == (batch.facts > 0)) | (batch.stated == 0)

@@ -74,13 +74,26 @@ class Show:
 
 
 def draw(
-    part: Part, rng, levels: Callable[..., Tensor], geometry: Geometry, fps: float, edits: float, dissolves: float
+    part: Part,
+    rng,
+    levels: Callable[..., Tensor],
+    geometry: Geometry,
+    fps: float,
+    pairs: float,
+    edits: float,
+    dissolves: float,
 ) -> list[Show]:
-    """The clips of a part, of which shares are edits and dissolves. `levels` is `training_levels` for this grid."""
+    """The clips of a part, of which shares are edits and dissolves. `levels` is `training_levels` for this grid.
+
+    pairs: share of the scenes of videos that are drawn until two things move, each in its own way; of the others it is
+        as the world has it.
+    """
     made = []
     for _ in range(part.clips):
         kwargs = {"aspect": part.width / part.height, "seconds": part.whole / fps, "image": part.image}
-        scene, roll = sample_scene(rng, **kwargs), rng.random()
+        scene, pair, roll = sample_scene(rng, **kwargs), rng.random() < pairs, rng.random()
+        while pair and not part.image and len({thing.motion for thing in scene.things}) < 2:
+            scene = sample_scene(rng, **kwargs)
         if roll < edits and (target := edited(scene, rng)):
             source, scene = (scene, target) if rng.random() >= BACK else (target, scene)
             strength, time = float(rng.uniform(*STRENGTHS)), levels(mode="whole")

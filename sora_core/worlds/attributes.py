@@ -26,10 +26,10 @@ GROUPS = {
 }
 ATTRIBUTES = tuple(f"{group}: {fact}" for group, facts in GROUPS.items() for fact in facts)
 _INDEX = {name: i for i, name in enumerate(ATTRIBUTES)}
-_SLICE = {}
+SLICES = {}  # of the facts of each group
 for _group, _facts in GROUPS.items():
     _start = _INDEX[f"{_group}: {_facts[0]}"]
-    _SLICE[_group] = slice(_start, _start + len(_facts))
+    SLICES[_group] = slice(_start, _start + len(_facts))
 
 
 def facts(scene):
@@ -59,7 +59,7 @@ def target(scene, stated):
     for group, held in facts(scene).items():
         if group not in stated:
             continue
-        where = _SLICE[group]
+        where = SLICES[group]
         mask[where] = [1.0] * (where.stop - where.start)
         for fact in held:
             values[_INDEX[f"{group}: {fact}"]] = 1.0

@@ -20,11 +20,11 @@ GEOMETRY = Geometry(4, 8, 16, (1, 1, 1))
 PART = Part(24, 17, 32, 32)
 
 
-def drawn(edits, dissolves, part=PART, seed=0):
+def drawn(edits, dissolves, part=PART, seed=0, pairs=0.0):
     generator = torch.Generator().manual_seed(seed)
     grid = (GEOMETRY.latent_frames(part.frames), part.height // 8, part.width // 8)
     levels = partial(training_levels, grid, generator)
-    return draw(part, np.random.default_rng(seed), levels, GEOMETRY, 8.0, edits, dissolves)
+    return draw(part, np.random.default_rng(seed), levels, GEOMETRY, 8.0, pairs, edits, dissolves)
 
 
 def test_an_edit_changes_one_thing_and_is_never_held_out():
@@ -46,6 +46,14 @@ def test_an_edit_changes_one_thing_and_is_never_held_out():
             assert sum(changed) == 1
             kinds.add("style" if changed[0] else "colour" if any(changed[1:-1]) else "background")
     assert kinds == {"style", "colour", "background"}
+
+
+def test_pairs_are_drawn_until_two_things_move_each_in_its_own_way():
+    def own_ways(shows):
+        return [len({thing.motion for thing in show.scene.things}) == 2 for show in shows]
+
+    assert all(own_ways(drawn(0, 0, pairs=1.0))) and 1 < sum(own_ways(drawn(0, 0))) < 20
+    assert not any(own_ways(drawn(0, 0, Part(24, 1, 32, 32), pairs=1.0)))  # in an image all stand still
 
 
 def test_edits_by_name():

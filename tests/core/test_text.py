@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from sora_core.layers import rope_table, rotate
 from sora_core.text import TextConfig, TextEncoder, Tokenizer
 from sora_core.text.model import WINDOW
 
@@ -63,3 +64,15 @@ def test_a_megabyte_is_read_whole(encoder):
     windows = encoder.windows("ball " * 200_000)
     assert sum(len(w) - 1 for w in windows) == len(encoder.tokenizer.encode("ball")) * 200_000
     assert max(map(len, windows)) == WINDOW
+
+
+def test_places_are_relative():
+    """Products of rotated queries and keys depend on how far they are apart, and on nothing else."""
+    torch.manual_seed(0)
+    table = rope_table(torch.arange(12)[:, None], (16,))
+    q, k = (rotate(torch.randn(16).expand(1, 12, 1, 16), *table)[0, :, 0] for _ in range(2))
+    products = q @ k.T
+    for apart in range(-11, 12):
+        same = products.diagonal(apart)
+        torch.testing.assert_close(same, same[:1].expand(len(same)))
+    assert products[0].std() > 0.1
