@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from ..dit import matmul_attention
-from ..worlds.attributes import ATTRIBUTES, SLICES
+from ..worlds.attributes import GROUPS
 from ..worlds.vocabulary import COLOURS, MOTIONS, SHAPES
 
-_TOLD = len(COLOURS) + len(SHAPES)  # things that a query may name, and of which it is told the others
+NAMED = len(COLOURS) + len(SHAPES)  # what a query may name, to be told the rest of that thing
+PAIRS = ("colour shape", "colour motion", "shape motion")
+OF_SCENE = {group: len(facts) for group, facts in GROUPS.items() if group not in PAIRS}
 HEADS = 4
 
 
@@ -22,8 +24,8 @@ class FactsHead(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.summary = nn.Linear(width, len(ATTRIBUTES))
-        self.queries = nn.Parameter(torch.randn(HEADS, _TOLD, width // HEADS) / 2)
+        self.summary = nn.Linear(width, sum(OF_SCENE.values()))
+        self.queries = nn.Parameter(torch.randn(HEADS, NAMED, width // HEADS) / 2)
         self.words = nn.Linear(width, 2 * width, bias=False)
         self.thing = nn.Linear(width, len(SHAPES) + len(MOTIONS))
         for head in (self.summary, self.thing):
@@ -35,12 +37,7 @@ class FactsHead(nn.Module):
         queries = self.queries.to(keys).expand(len(text), -1, -1, -1)
         read = matmul_attention(queries, keys, values, mask[:, None, None]).transpose(1, 2).flatten(2)
         colours, shapes = self.thing(read).split([len(COLOURS), len(SHAPES)], dim=1)
-        of_pairs = {
-            "colour shape": colours[..., : len(SHAPES)],
-            "colour motion": colours[..., len(SHAPES) :],
-            "shape motion": shapes[..., len(SHAPES) :],
-        }
-        logits = self.summary(text[:, 0]).float()
-        for group, told in of_pairs.items():
-            logits[:, SLICES[group]] = told.flatten(1).float()
-        return logits
+        of_pairs = (colours[..., : len(SHAPES)], colours[..., len(SHAPES) :], shapes[..., len(SHAPES) :])
+        logits = dict(zip(OF_SCENE, self.summary(text[:, 0]).split(list(OF_SCENE.values()), dim=1), strict=True))
+        logits |= {group: told.flatten(1) for group, told in zip(PAIRS, of_pairs, strict=True)}
+        return torch.cat([logits[group] for group in GROUPS], dim=1).float()

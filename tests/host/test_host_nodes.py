@@ -150,11 +150,11 @@ def test_the_hosts_schedule_shift_node_works(server, latents):
 def test_the_hosts_frame_rate_node_tells_the_model(server, latents):
     g = Clip(TINY)
     plain = g.keep(g.ksample())
-    rates = [g("LTXVConditioning", positive=g.positive, negative=g.negative, frame_rate=r).outputs(2) for r in (8, 24)]
-    same, fast = (g.keep(g.ksample(positive=positive, negative=negative)) for positive, negative in rates)
+    rates = [g("LTXVConditioning", positive=g.positive, negative=g.negative, frame_rate=r).outputs(2) for r in (8, 1)]
+    same, slow = (g.keep(g.ksample(positive=positive, negative=negative)) for positive, negative in rates)
     result = server.run(g.api)
     assert torch.equal(latents(result, plain), latents(result, same))
-    assert (latents(result, plain) - latents(result, fast)).abs().max() > 1e-4  # random weights heed it little
+    assert (latents(result, plain) - latents(result, slow)).abs().max() > 1e-3
 
 
 def test_a_checkpoint_that_was_written_again_is_loaded_again(server, latents):
