@@ -104,7 +104,7 @@ def test_shares_of_edits_and_dissolves():
     assert 0.75 < len(given) / len(ends) < 0.97
 
 
-def test_a_dissolve_keeps_its_ends_and_leads_evenly_from_one_to_the_other():
+def test_a_dissolve_keeps_its_ends_and_eases_from_one_to_the_other():
     show = next(
         s for seed in range(9) for s in drawn(0, 1, seed=seed) if not s.level[0].any() and not s.level[-1].any()
     )
@@ -114,9 +114,13 @@ def test_a_dissolve_keeps_its_ends_and_leads_evenly_from_one_to_the_other():
     begin, end = 4 * (first - 1), 4 * last + 1  # the last frame given of one, the first of the other
     torch.testing.assert_close(video[:, : begin + 1], a[:, : begin + 1])
     torch.testing.assert_close(video[:, end:], b[:, end:])
-    middle = (begin + end) // 2
-    share = (middle - begin) / (end - begin)
+    middle = (begin + end) // 2  # at full speed: the way is as long as at even speed for three quarters of the time
+    share = ((middle - begin) / (end - begin) - 1 / 8) / (3 / 4)
     torch.testing.assert_close(video[:, middle], (1 - share) * a[:, middle] + share * b[:, middle])
+    share = (1 / (end - begin)) ** 2 / (2 * (1 / 4) * (3 / 4))  # in the first and the last quarter it is slower
+    assert share < 1 / (end - begin) < 1 / 4
+    torch.testing.assert_close(video[:, begin + 1], (1 - share) * a[:, begin + 1] + share * b[:, begin + 1])
+    torch.testing.assert_close(video[:, end - 1], share * a[:, end - 1] + (1 - share) * b[:, end - 1])
     facts = places([show], PART, 0, GEOMETRY, "cpu").unflatten(0, (5, 4, 4))
     assert facts.shape == (5, 4, 4, len(PRESENCE))
     first_scene, last_scene = (presence([s], 17, 32, 32, 4, 8)[0] for s in (show.scene, show.end))
