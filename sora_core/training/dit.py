@@ -83,6 +83,7 @@ class DiTTaskConfig:
     pairs: float = 0.6  # share of the clips of worlds that are drawn until two things move, each in its own way
     edits: float = 0.2  # share of the clips and images of worlds that are made out of another (see `shows`)
     dissolves: float = 0.1  # share of the clips of worlds that lead from one scene to another
+    loops: float = 0.05  # share of the clips of worlds that end as they begin
     s_min: float = 0.1  # level below which the weight of the loss stops growing
 
     def __post_init__(self):
@@ -134,6 +135,7 @@ class Group:
     count: int  # clips of this group in all processes that share it
     start: int = 0  # of this process's
     places: Tensor | None = None  # (tokens of all clips, PRESENCE), of worlds
+    circles: list[int] = field(default_factory=list)  # clips whose first latent frame is the last one again
 
 
 @dataclass
@@ -236,7 +238,7 @@ class DiTTask:
         for part in mix.parts:
             size = (self.geometry.latent_frames(part.frames), part.height, part.width)
             levels = self._levels(size, int(rng.integers(2**62)))
-            shows = draw(part, rng, levels, self.geometry, d.fps, d.pairs, d.edits, d.dissolves)
+            shows = draw(part, rng, levels, self.geometry, d.fps, d.pairs, d.edits, d.dissolves, d.loops)
             start = int(rng.integers(part.whole - part.frames + 1)) if part.of else 0
             ours = ranks.share(part.clips)
             captions = []
@@ -253,6 +255,8 @@ class DiTTask:
             video = pixels(shows, part, start, d.fps, self.device)
             group = self._group(video, [show.level for show in shows], captions[ours], d.fps, part.clips, ours.start)
             if shows:
+                group.circles = [row for row, show in enumerate(shows) if show.circle]
+                group.latent[group.circles, :, 0] = group.latent[group.circles, :, -1]
                 group.content = content(shows, group.latent, part, start, d.fps, self._latent)
                 group.places = places(shows, part, start, self.geometry, self.device)
             pack.groups.append(group)
@@ -324,6 +328,7 @@ class DiTTask:
         segments = []
         for group, part, part_mask in zip(batch.groups, text.split(counts), mask.split(counts), strict=True):
             noise = noise_like(group.latent, group.count, group.start)  # drawn even where the others have all clips
+            noise[group.circles, :, 0] = noise[group.circles, :, -1]
             if group.captions:
                 x = interpolate(group.content, noise, group.level)
                 segments.append(Segment(x, group.level, part, part_mask, group.fps))

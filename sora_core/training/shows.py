@@ -1,13 +1,15 @@
 """What a clip of the worlds shows and is told: a scene, a stretch of one, or what only a prompt with a video asks for.
 
-Two kinds of clips make up for what no single scene gives. An **edit** has a noisy latent that still holds another clip.
-SDEdit starts from a source at level m; where the network says "target" all the way, Euler's path is at level r = m s at
+Three kinds of clips make up for what no single scene gives. An **edit** has a noisy latent that still holds another
+clip. SDEdit starts from a source at level m; where the network says "target" all the way, Euler's path is at level
+r = m s at
 
     x_r = (1 - s) target + s (1 - m) source + r e,
 
 so that is what it is shown, to find the target in it: things stay in their place while style, colour, shape or backdrop
 become what the sentence says. A **dissolve** leads from one scene to another, its ends given: what connects two videos
-that have nothing in common.
+that have nothing in common. A **loop** ends as it begins, seen as a sampler sees a circle that it cut open
+(`windows.circle`: the latent frame before the cut leads the others, and so is there twice), or with its ends given.
 """
 
 from collections.abc import Callable
@@ -20,7 +22,7 @@ from torch import Tensor
 
 from ..grid import Geometry
 from ..worlds.caption import caption, caption_with_targets
-from ..worlds.editing import edited
+from ..worlds.editing import edited, looped
 from ..worlds.presence import presence
 from ..worlds.render import render
 from ..worlds.scene import Scene, sample_scene
@@ -29,6 +31,7 @@ STRENGTHS = (0.6, 0.95)  # of edits
 EARLY, BEGINNING = 0.5, 0.8  # share of edits early on their path, and where on it: there the source is still to be seen
 BACK = 0.25  # share of edits that lead from the edited scene to the plain one
 GIVEN = 0.85  # share of dissolves whose ends are given
+CUT_OPEN = 0.6  # share of loops that are seen as a circle cut open
 EASE = 0.25  # share of a dissolve in which it gains speed, and loses it at the end
 
 
@@ -66,6 +69,7 @@ class Show:
     strength: float = 1.0  # from this level on
     end: Scene | None = None  # a dissolve leads to it;
     share: Tensor | None = None  # (frames,) 0..1: how much of it each frame shows
+    circle: bool = False  # the first latent frame is the last one again, noise and all
 
     def told(self, rng, image: bool) -> tuple[str, str, list[float], list[float]]:
         """The sentence of the clip, the sentence of its (first) scene, and what facts that one settles."""
@@ -83,8 +87,9 @@ def draw(
     pairs: float,
     edits: float,
     dissolves: float,
+    loops: float,
 ) -> list[Show]:
-    """The clips of a part, of which shares are edits and dissolves. `levels` is `training_levels` for this grid.
+    """The clips of a part, of which shares are edits, dissolves and loops. `levels` is `training_levels` for this grid.
 
     pairs: share of the scenes of videos that are drawn until two things move, each in its own way; of the others it is
         as the world has it.
@@ -110,8 +115,19 @@ def draw(
             if rng.random() < GIVEN:
                 show.level = levels(mode="whole").clone()
                 show.level[: first // geometry.patch[0]], show.level[-(-last // geometry.patch[0]) :] = 0, 0
+        of_loops = 0 <= roll - edits - dissolves < loops and _closes(part, geometry)
+        if of_loops and (loop := looped(scene, float(rng.random()))):
+            show = Show(loop, levels(mode="ends"))
+            if rng.random() < CUT_OPEN:
+                show.level, show.circle = levels(mode="whole"), True
         made.append(show)
     return made
+
+
+def _closes(part: Part, geometry: Geometry) -> bool:
+    """Whether clips of a part can be loops: whole scenes that end with a latent frame, in patches of one."""
+    cells, rest = divmod(part.frames - 1, geometry.t_stride)
+    return cells >= 2 and not rest and not part.of and geometry.patch[0] == 1
 
 
 def _ramp(frames: int, stride: int, first: int, last: int) -> Tensor:
@@ -172,6 +188,8 @@ def places(shows: list[Show], part: Part, start: int, geometry: Geometry, device
         share = shows[row].share.to(device)
         moments = torch.cat([share[:1], share[1:].unflatten(0, (-1, geometry.t_stride)).mean(1)])
         known[row] = known[row].lerp(end, moments[:, None, None, None])
+    circles = [row for row, show in enumerate(shows) if show.circle]
+    known[circles, 0] = known[circles, -1]
     known = known.movedim(-1, 1)
     short = [-n % q for n, q in zip(known.shape[2:], geometry.patch, strict=True)]
     known = F.pad(known, (0, short[2], 0, short[1], 0, short[0]), mode="replicate")

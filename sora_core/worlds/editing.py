@@ -1,9 +1,13 @@
-"""Edits of a scene that leave all else in its place: training shows them as pairs, the evaluation asks for them."""
+"""Other versions of a scene: edits that leave all else in its place, which training shows as pairs and the evaluation
+asks for, and loops."""
 
+import math
 from dataclasses import replace
 
 from .contrast import colours_on, unit_rgb
 from .scene import BACKGROUNDS, NEON_COLOURS, SHAPES, STYLES, Scene, is_held_out
+
+CORNERS = {"square": 4, "triangle": 3, "star": 5}  # of what can be seen to spin
 
 
 def restyled(scene: Scene, style: str) -> Scene:
@@ -69,3 +73,24 @@ def edited(scene: Scene, rng) -> Scene | None:
         if backdrop := pick(backdrops):
             other = _before(scene, backdrop)
     return None if other is None or is_held_out(other) else other
+
+
+def looped(scene: Scene, moment: float) -> Scene | None:
+    """The scene as a loop that begins at `moment` (0..1) of its way; None for the sea, whose waves go on.
+
+    What goes round does so in whole turns, and what spins until it looks as at the start.
+    """
+    if scene.style == "flat" and scene.background == "sea":
+        return None
+
+    def whole(number: float, unit: float) -> float:
+        return math.copysign(max(1, round(abs(number) / unit)) * unit, number)
+
+    things = []
+    for thing in scene.things:
+        if thing.motion == "spin":
+            thing = replace(thing, spin=whole(thing.spin, 360 / CORNERS[thing.shape]))
+        elif thing.motion == "orbit":
+            thing = replace(thing, cycles=whole(thing.cycles, 1))
+        things.append(thing)
+    return replace(scene, things=tuple(things), loop=moment)

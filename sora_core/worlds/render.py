@@ -12,7 +12,7 @@ import torch
 
 from .backdrop import PAPERS, Place, paint
 from .scene import Scene
-from .vocabulary import COLOURS, EXTENT, NEON_RGB
+from .vocabulary import CLOSED, COLOURS, EXTENT, NEON_RGB
 
 RING_HOLE = 0.58  # inner radius / outer radius
 STAR_WAIST = 0.45  # inner radius / outer radius
@@ -22,7 +22,8 @@ _PAD = {"flat": 0.0, "charcoal": 0.05, "neon": 0.17, "blueprint": 0.0}  # what a
 def render(scenes: list[Scene], frames: int, height: int, width: int, fps: float = 8.0, device="cpu") -> torch.Tensor:
     """Render each scene as a clip, (B, 3, T, H, W) float32 in [-1, 1].
 
-    The scene's time runs 0..1 from the first frame to the last; `fps` only sets the speed of waves.
+    The scene's time runs 0..1 from the first frame to the last, which in a loop are the same picture; `fps` only sets
+    the speed of waves.
     """
     short = min(height, width)
     x, y, size, angle, zoom, shift = _paths(scenes, frames, height, width, device)
@@ -76,7 +77,7 @@ def _paths(scenes, frames: int, height: int, width: int, device):
     ]
     numbers = torch.tensor(rows, dtype=torch.float32, device=device)  # (B, 2, 12)
     x, y, dx, dy, size, scale, angle, spin, radius, phase, cycles, bounce = numbers.unsqueeze(-1).unbind(2)
-    t = torch.linspace(0, 1, frames, device=device) if frames > 1 else torch.zeros(1, device=device)
+    t, t_camera = _times(scenes, frames, device)
     short = min(height, width)
     turn = torch.deg2rad(phase) + 2 * math.pi * cycles * t
     x = x + dx * t + radius * (turn.cos() - torch.deg2rad(phase).cos()) * short / width
@@ -86,10 +87,24 @@ def _paths(scenes, frames: int, height: int, width: int, device):
     angle = torch.deg2rad(angle + spin * t)
 
     speed = torch.tensor([_camera(scene) for scene in scenes], device=device)  # (B, 2): log zoom, pan
-    zoom, shift = torch.exp(speed[:, :1] * t), speed[:, 1:] * t
+    zoom, shift = torch.exp(speed[:, :1] * t_camera), speed[:, 1:] * t_camera
     x = 0.5 + (x - 0.5) * zoom[:, None] + shift[:, None]
     y = 0.5 + (y - 0.5) * zoom[:, None]
     return x, y, size * zoom[:, None], angle, zoom, shift
+
+
+def _times(scenes, frames: int, device):
+    """The time of each of two things (B, 2, T), and of the camera (B, T): see `Scene.loop`."""
+    time = torch.linspace(0, 1, frames, device=device) if frames > 1 else torch.zeros(1, device=device)
+    begin = torch.tensor([scene.loop or 0.0 for scene in scenes], device=device)
+    returns = [[scene.loop is not None] * 3 for scene in scenes]
+    for scene, row in zip(scenes, returns, strict=True):
+        for slot, thing in enumerate(scene.things):
+            row[slot] &= thing.motion not in CLOSED
+    time = (time + begin[:, None, None]).expand(-1, 3, -1)
+    back = (1 - (2 * math.pi * time).cos()) / 2
+    time = torch.where(torch.tensor(returns, device=device)[..., None], back, time)
+    return time[:, :2], time[:, 2]
 
 
 def _camera(scene: Scene) -> tuple[float, float]:

@@ -53,7 +53,7 @@ class Thing:
 
     The centre is at (x + dx*t, y + dy*t), except: bounce has y + dy*|sin(pi*cycles*t)|; orbit goes round a circle of
     `radius` (in shorter sides) that starts at `phase` and turns `cycles` times (negative: counter-clockwise).
-    The diameter is size * (1 + (scale - 1)*t), the angle is angle + spin*t.
+    The diameter is size * (1 + (scale - 1)*t), the angle is angle + spin*t. In a loop (`Scene.loop`) t is as it says.
     """
 
     shape: str
@@ -90,6 +90,8 @@ class Scene:
     In a style other than flat the paper of that style replaces the background, which is then "plain" without a name.
     `camera_amount` is the pan over the clip as a fraction of the width, or the zoom's factor (> 1).
     `seed` places clouds, waves, blades and stars.
+    `loop`, where it is not None, makes the clip end as it begins: time starts at the moment `loop` (0..1), and for all
+    but things that bounce, orbit or spin, t is (1 - cos(2 pi time)) / 2, which goes there and back.
     """
 
     things: tuple[Thing, ...]
@@ -102,6 +104,7 @@ class Scene:
     style: str = "flat"
     wall: Wall | None = None
     seed: int = 0
+    loop: float | None = None
 
     @property
     def background_colour(self) -> str:

@@ -17,6 +17,7 @@ COLOURS = {  # as CSS defines them, 0..255
 }
 BACKGROUNDS = ("plain", "gradient", "sky", "sea", "grass", "night")
 MOTIONS = ("left", "right", "up", "down", "bounce", "orbit", "grow", "shrink", "spin", "still", "behind_wall")
+CLOSED = ("bounce", "orbit", "spin")  # motions that come round to where they began by themselves
 CAMERAS = ("still", "pan_left", "pan_right", "zoom_in", "zoom_out")
 STYLES = ("flat", "charcoal", "neon", "blueprint")
 DIRECTIONS = ("vertical", "horizontal", "diagonal")  # of a gradient, from the first colour to the second

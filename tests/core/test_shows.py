@@ -1,4 +1,4 @@
-"""Clips that only a prompt with a video asks for: edits and dissolves, and the edits of scenes behind them."""
+"""Clips that only a prompt with a video asks for: edits, dissolves and loops, and the scenes behind them."""
 
 from dataclasses import replace
 from functools import partial
@@ -7,24 +7,27 @@ import numpy as np
 import pytest
 import torch
 
+from sora_core.dit import DiTConfig
 from sora_core.grid import Geometry
 from sora_core.sampler import euler
+from sora_core.training.dit import DiTTask, DiTTaskConfig, TextSettings
 from sora_core.training.levels import training_levels
 from sora_core.training.shows import Part, Show, content, draw, pixels, places
-from sora_core.worlds.editing import colours_for, edited, recoloured, restyled, styles_for
+from sora_core.worlds.editing import colours_for, edited, looped, recoloured, restyled, styles_for
 from sora_core.worlds.presence import PRESENCE, presence
 from sora_core.worlds.render import render
 from sora_core.worlds.scene import is_held_out, sample_scene
+from sora_core.worlds.vocabulary import MOTIONS
 
 GEOMETRY = Geometry(4, 8, 16, (1, 1, 1))
 PART = Part(24, 17, 32, 32)
 
 
-def drawn(edits, dissolves, part=PART, seed=0, pairs=0.0):
+def drawn(edits, dissolves, part=PART, seed=0, pairs=0.0, loops=0.0):
     generator = torch.Generator().manual_seed(seed)
     grid = (GEOMETRY.latent_frames(part.frames), part.height // 8, part.width // 8)
     levels = partial(training_levels, grid, generator)
-    return draw(part, np.random.default_rng(seed), levels, GEOMETRY, 8.0, pairs, edits, dissolves)
+    return draw(part, np.random.default_rng(seed), levels, GEOMETRY, 8.0, pairs, edits, dissolves, loops)
 
 
 def test_an_edit_changes_one_thing_and_is_never_held_out():
@@ -134,3 +137,53 @@ def test_a_dissolve_is_told_in_order():
     assert whole.startswith(f"{text}, then ") and len(values) == len(mask)
     plain = Show(show.scene, show.level)
     assert plain.told(np.random.default_rng(0), False)[0] == text
+
+
+def test_a_loop_ends_as_it_begins_and_turns_back_gently():
+    rng, met = np.random.default_rng(2), set()
+    while met != set(MOTIONS):
+        scene = sample_scene(rng, seconds=17 / 8)
+        loop = looped(scene, float(rng.random()))
+        if scene.style == "flat" and scene.background == "sea":  # its waves go on
+            assert loop is None
+            continue
+        (clip,) = render([loop], 17, 32, 32)
+        torch.testing.assert_close(clip[:, 0], clip[:, -1], atol=1e-3, rtol=0)
+        steps = (clip[:, 1:] - clip[:, :-1]).abs().mean((0, 2, 3))
+        motions = {thing.motion for thing in scene.things}
+        if motions != {"still"} or scene.camera != "still":
+            assert 0 < steps.max() < 4 * steps.mean()
+        met |= motions
+        assert not is_held_out(loop)
+
+
+def test_a_loop_is_seen_cut_open_or_with_its_ends_given():
+    shows = [show for seed in range(9) for show in drawn(0, 0, seed=seed, loops=1)]
+    loops = [show for show in shows if show.scene.loop is not None]
+    assert len(loops) > 0.8 * len(shows)  # no sea
+    circles = [show for show in loops if show.circle]
+    assert 0.45 < len(circles) / len(loops) < 0.75
+    assert all(len(show.level.unique()) == 1 and show.level.min() > 0 for show in circles)
+    others = [show for show in loops if not show.circle]
+    assert all(not show.level[0].any() and not show.level[-1].any() and show.level.any() for show in others)
+    facts = places(circles[:2], PART, 0, GEOMETRY, "cpu").unflatten(0, (2, 5, 4, 4))
+    torch.testing.assert_close(facts[:, 0], facts[:, -1])
+    assert not any(show.scene.loop for show in drawn(0, 0, replace(PART, frames=1), loops=1))  # a picture has none
+    assert not any(show.scene.loop for show in drawn(0, 0, replace(PART, of=33), loops=1))  # nor has a stretch
+
+
+def test_a_circle_cut_open_begins_with_its_last_latent_frame(tiny_checkpoint):
+    packs = [{"parts": [[6, 17, 32, 32]], "captions": 1}]
+    data = DiTTaskConfig(packs=packs, vae=str(tiny_checkpoint), edits=0, dissolves=0, loops=1)
+    model = DiTConfig(width=32, depth=2, heads=2, text_width=16, channels=4, patch=(1, 1, 1))
+    task = DiTTask(model, TextSettings(merges=20, width=16, depth=1, heads=2), data)
+    (group,) = task.batch(0, 0, 1).groups
+    others = [row for row in range(6) if row not in group.circles]
+    assert group.circles and others
+    torch.testing.assert_close(group.latent[group.circles, :, 0], group.latent[group.circles, :, -1])
+    assert not torch.allclose(group.latent[others, :, 0], group.latent[others, :, -1])
+    seen = []
+    predictions = task.module.dit.predictions
+    task.module.dit.predictions = lambda segments, first: seen.extend(segments) or predictions(segments, first=first)
+    task.loss(task.module, task.batch(0, 0, 1))
+    torch.testing.assert_close(seen[0].x[group.circles, :, 0], seen[0].x[group.circles, :, -1])
