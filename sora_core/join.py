@@ -142,7 +142,8 @@ def restored(
     What the codec lost of the frame before them, its original less its decoded pixels, is added to each pixel as far as
     it still is what it was there, fading over `FADE` frames; so it is towards the frame behind them. With the clips'
     own latents in place of invented ones, the step at the seam was 1.54 times the median step and is 1.26 behind an
-    input, was 1.59 and is 1.45 before one, and the new frames are nearer to the true ones (bundled codec, 32 clips).
+    input, was 1.59 and is 1.45 before one, and the new frames are nearer to the true ones (a codec of 33.2 dB, 32
+    clips).
     """
     if before is None and after is None:
         yield from cut(chunks, first, count)
