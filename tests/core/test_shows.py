@@ -168,8 +168,8 @@ def test_a_loop_is_seen_cut_open_or_with_its_ends_given():
     assert all(not show.level[0].any() and not show.level[-1].any() and show.level.any() for show in others)
     facts = places(circles[:2], PART, 0, GEOMETRY, "cpu").unflatten(0, (2, 5, 4, 4))
     torch.testing.assert_close(facts[:, 0], facts[:, -1])
-    assert not any(show.scene.loop for show in drawn(0, 0, replace(PART, frames=1), loops=1))  # a picture has none
-    assert not any(show.scene.loop for show in drawn(0, 0, replace(PART, of=33), loops=1))  # nor has a stretch
+    assert all(show.scene.loop is None for show in drawn(0, 0, replace(PART, frames=1), loops=1))  # a picture has none
+    assert all(show.scene.loop is None for show in drawn(0, 0, replace(PART, of=33), loops=1))  # nor has a stretch
 
 
 def test_a_circle_cut_open_begins_with_its_last_latent_frame(tiny_checkpoint):
