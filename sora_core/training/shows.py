@@ -126,8 +126,9 @@ def draw(
 
 def _closes(part: Part, geometry: Geometry) -> bool:
     """Whether clips of a part can be loops: whole scenes that end with a latent frame, in patches of one."""
-    cells, rest = divmod(part.frames - 1, geometry.t_stride)
-    return cells >= 2 and not rest and not part.of and geometry.patch[0] == 1
+    moments = geometry.latent_frames(part.frames)
+    whole = geometry.frames(moments) == part.frames and not part.of
+    return moments >= 3 and whole and geometry.patch[0] == 1
 
 
 def _ramp(frames: int, stride: int, first: int, last: int) -> Tensor:
