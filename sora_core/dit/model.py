@@ -389,3 +389,18 @@ def _runs(told: Tensor, tokens: int) -> list[tuple[int, int]]:
     """Texts (b, t) of all moments of `tokens` tokens as (text, tokens) of the longest runs that share one."""
     texts, lengths = torch.unique_consecutive(told.flatten(), return_counts=True)
     return [(text, moments * tokens) for text, moments in zip(texts.tolist(), lengths.tolist(), strict=True)]
+
+
+def deepened(weights: dict[str, Tensor], depth: int, to: int) -> dict[str, Tensor]:
+    """Weights of a transformer of `depth` blocks for one of `to` blocks, `to` >= `depth`, that predicts the same: the
+    new blocks, evenly among the old, are copies of the one before that add nothing yet ("LLaMA Pro", Wu et al. 2024).
+    """
+    made = {name: weight for name, weight in weights.items() if not name.startswith("blocks.")}
+    for new in range(to):
+        before, old = ((i * depth + depth // 2) // to for i in (new - 1, new))
+        prefix = f"blocks.{old}."
+        for name in (name.removeprefix(prefix) for name in weights if name.startswith(prefix)):
+            silent = old == before and name.startswith(("attention.out.", "cross.out.", "down."))
+            weight = weights[prefix + name]
+            made[f"blocks.{new}.{name}"] = torch.zeros_like(weight) if silent else weight.clone()
+    return made

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ..canvas import empty
 from ..checkpoint import geometry_of, load, read_header, resolve, save
-from ..dit import DiT, DiTConfig, Segment, matmul_attention, sdpa
+from ..dit import DiT, DiTConfig, Segment, deepened, matmul_attention, sdpa
 from ..errors import UserError
 from ..flow import interpolate, loss_weight, shift_for_tokens
 from ..grid import Grid
@@ -163,7 +163,7 @@ class DiTTask:
         model = replace(model, channel_std=self._channel_std())
         self.shared = data.source == "worlds"
         self.reader = None if self.shared else Reader(Clips(data.source), data.tokens, self.geometry, seed)
-        rng = np.random.default_rng([seed, 11])
+        rng = np.random.default_rng([0, 11])  # whatever the seed: a run may be resumed, or begun from, with another
         corpus = [caption(sample_scene(rng), rng) for _ in range(5000)]
         if self.reader:
             corpus += [text for clip in self.reader.clips for text in clip.captions]
@@ -180,22 +180,24 @@ class DiTTask:
     @torch.no_grad()
     def _channel_std(self) -> tuple[float, ...]:
         """Deviation of each channel of the latents, over images of the worlds."""
-        rng = np.random.default_rng([self.seed, 13])
+        rng = np.random.default_rng([0, 13])  # whatever the seed, as the words
         video = render([sample_scene(rng, image=True) for _ in range(256)], 1, 64, 64, device=self.device)
         return tuple(round(float(v), 4) for v in self.vae.encode(video).std(dim=(0, 2, 3, 4)))
 
     def start_from(self, checkpoint: str) -> None:
-        """Take the weights, and the words, of a checkpoint of the same shape."""
+        """Take the weights, and the words, of a checkpoint of the same shape, or of one with fewer blocks."""
         models = load(checkpoint, device=self.device, only=("dit", "text"))
         dit, text = self.module.dit, self.module.text
-        ours = {name: getattr(dit.config, name) for name in ("channel_std", "shift", "exit", "exit_guidance")}
-        if models.dit is None or models.text is None or replace(models.dit.config, **ours) != dit.config:
-            raise UserError(f"{checkpoint} holds no transformer of the shape that [model] says.")
+        ours = {name: getattr(dit.config, name) for name in ("channel_std", "shift", "depth", "exit", "exit_guidance")}
+        fits = models.dit and models.text and replace(models.dit.config, **ours) == dit.config
+        if not fits or models.dit.config.depth > dit.config.depth:
+            raise UserError(f"{checkpoint} holds no transformer of the shape that [model] says, or of fewer blocks.")
         if models.text.config != replace(text.config, merges=models.text.config.merges):
             raise UserError(f"{checkpoint} holds no text encoder of the shape that [text] says.")
         if len(models.text.config.merges) != len(text.config.merges):
             self.module.text = TextEncoder(models.text.config, device=self.device)
-        self.module.dit.load_state_dict(models.dit.state_dict(), strict=False)  # an exit may be learnt anew
+        weights = deepened(models.dit.state_dict(), models.dit.config.depth, dit.config.depth)
+        self.module.dit.load_state_dict(weights, strict=False)  # an exit may be learnt anew
         self.module.text.load_state_dict(models.text.state_dict())
         self._speak(models.text.config.merges)
 

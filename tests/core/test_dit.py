@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 import torch
 
-from sora_core.dit import CONFIGS, DiT, DiTConfig, Segment, matmul_attention, sdpa
+from sora_core.dit import CONFIGS, DiT, DiTConfig, Segment, deepened, matmul_attention, sdpa
 from sora_core.dit.model import precondition
 from sora_core.errors import UserError
 
@@ -222,3 +222,14 @@ def test_what_lies_apart_in_time_does_not_mix_as_neighbours(dit):
     pieces = torch.cat([mix(x[:, :1]), mix(x[:, 1:])], dim=1)
     torch.testing.assert_close(mix(x, gaps=[0]), pieces, rtol=0, atol=1e-6)
     assert (mix(x) - pieces).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("to", [2, 3, 5])
+def test_deeper_predicts_the_same_until_it_learns(dit, to):
+    deeper = DiT(dataclasses.replace(SMALL, depth=to))
+    deeper.load_state_dict(deepened(dit.state_dict(), 2, to))
+    s = segment(2, 2, 4, 4)
+    before, after = (model.forward_pack([s])[0] for model in (dit, deeper))
+    assert torch.equal(before, after)
+    after.square().sum().backward()
+    assert all(block.down.weight.grad.abs().max() > 0 for block in deeper.blocks)  # none is dead

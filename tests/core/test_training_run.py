@@ -219,10 +219,31 @@ def test_start_from_a_checkpoint(kind, config, folder, tmp_path):
     assert all(torch.equal(first[name], second[name]) for name in learnt)
     wrong = path.with_name("wrong.toml")
     wrong.write_text(
-        path.read_text().replace("coarse_width = 8", "coarse_width = 16").replace("depth = 2", "depth = 3")
+        path.read_text().replace("coarse_width = 8", "coarse_width = 16").replace("depth = 2", "depth = 1")
     )
     with pytest.raises(UserError, match="of the shape that"):
         main(kind, wrong, out=tmp_path / "third")
+
+
+def test_start_from_a_checkpoint_with_fewer_blocks(config, tmp_path):
+    main("dit", config("dit"), out=tmp_path / "first")
+    path = config("dit", loop=f"init = '{tmp_path / 'first' / 'dit.safetensors'}'\nseed = 1")
+    path.write_text(path.read_text().replace("depth = 2", "depth = 3", 1))
+    main("dit", path, out=tmp_path / "second", minutes=1e-9)
+    first, second = (load(tmp_path / name / "dit.safetensors") for name in ("first", "second"))
+    assert len(second.dit.blocks) == 3 and second.text.config.merges == first.text.config.merges
+    x, level, text = torch.randn(1, 4, 2, 4, 4), torch.full((1,), 0.5), torch.randn(1, 3, 16)
+    assert torch.equal(first.dit(x, level, text), second.dit(x, level, text))
+
+
+def test_a_run_is_resumed_with_another_seed(config, tmp_path):
+    """Its words and the scale of its latents are those of the seed before; what it is shown is not."""
+    main("dit", config("dit"), out=tmp_path / "straight")
+    main("dit", config("dit"), out=tmp_path / "run", minutes=1e-9)
+    main("dit", config("dit", loop="seed = 1"), out=tmp_path / "run", resume=True)
+    one, two = (load(tmp_path / name / "dit.safetensors") for name in ("straight", "run"))
+    assert one.text.config == two.text.config and one.dit.config == two.dit.config
+    assert rows(tmp_path / "run")[-1]["loss"] != rows(tmp_path / "straight")[-1]["loss"]
 
 
 def test_a_first_prediction_is_learnt_beside_a_checkpoint_without_one(config, tmp_path):
