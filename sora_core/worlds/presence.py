@@ -7,7 +7,7 @@ image encoder play in REPA (Yu et al., "Representation alignment for generation"
 import torch
 from torch import Tensor
 
-from .render import coverage
+from .render import Paths, coverage
 from .scene import Scene
 from .vocabulary import BACKGROUNDS, COLOURS, MOTIONS, SHAPES, STYLES
 
@@ -32,11 +32,12 @@ def presence(
     s_stride: int,
     device="cpu",
     seen: slice = slice(None),
+    along: Paths | None = None,
 ) -> Tensor:
     """(B, t, h, w, PRESENCE) in 0..1 on the latent grid of clips of 1 + k t_stride frames, those `seen` of all: the
     share of the cell, over its frames, that holds each fact. A thing's facts hold where it is, the background's where
-    no thing is; an image has no motion, and what a style does not show is not there."""
-    cover = coverage(scenes, frames, height, width, s_stride, device)[:, :, seen]
+    no thing is; an image has no motion, and what a style does not show is not there. `along`: see `render`."""
+    cover = coverage(scenes, frames, height, width, s_stride, device, along)[:, :, seen]
     later = cover[:, :, 1:].unflatten(2, (-1, t_stride)).mean(3)
     cover = torch.cat([cover[:, :, :1], later], dim=2)  # (B, 2, t, h, w)
     free = (1 - cover.sum(1)).clamp(min=0)

@@ -7,8 +7,10 @@ is computed, which is what makes it fast enough to feed a training.
 
 import math
 from collections import defaultdict
+from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from .backdrop import PAPERS, Place, paint
 from .scene import Scene
@@ -19,46 +21,97 @@ STAR_WAIST = 0.45  # inner radius / outer radius
 _PAD = {"flat": 0.0, "charcoal": 0.05, "neon": 0.17, "blueprint": 0.0}  # what a style paints outside the outline
 
 
-def render(scenes: list[Scene], frames: int, height: int, width: int, fps: float = 8.0, device="cpu") -> torch.Tensor:
+@dataclass(frozen=True)
+class Paths:
+    """Where things are on the screen, each (B, 2, T): x / width, y / height, size / shorter side, angle in radians; an
+    absent second thing repeats the first. And the camera, each (B, T): zoom, shift to the right / width."""
+
+    x: Tensor
+    y: Tensor
+    size: Tensor
+    angle: Tensor
+    zoom: Tensor
+    shift: Tensor
+
+    def toward(self, other: "Paths", share: Tensor) -> "Paths":
+        """Things on their way to the other's, as far as `share` (B, T) in 0..1 says; the camera stays."""
+        names, share = ("x", "y", "size", "angle"), share[:, None]
+        return replace(self, **{name: getattr(self, name).lerp(getattr(other, name), share) for name in names})
+
+
+def render(scenes: list[Scene], frames: int, height: int, width: int, fps: float = 8.0, device="cpu") -> Tensor:
     """Render each scene as a clip, (B, 3, T, H, W) float32 in [-1, 1].
 
     The scene's time runs 0..1 from the first frame to the last, which in a loop are the same picture; `fps` only sets
     the speed of waves.
     """
-    short = min(height, width)
-    x, y, size, angle, zoom, shift = _paths(scenes, frames, height, width, device)
-    video = torch.empty(len(scenes), 3, frames, height, width, device=device)
-    _paint_backdrops(video, scenes, zoom, shift, fps)
+    along = paths(scenes, frames, height, width, device)
+    video = _backdrops(scenes, along, height, width, fps)
+    _populate(video, scenes, along, [_largest(scene) for scene in scenes])
+    return video.clamp_(0, 1).mul_(2).sub_(1)
+
+
+def render_morph(
+    scenes: list[Scene], ends: list[Scene], share: Tensor, frames: int, height: int, width: int, fps: float = 8.0
+) -> Tensor:
+    """Render each scene on its way to another, as far as `share` (B, T) in 0..1 says, on its device: as `render`.
+
+    Backdrops dissolve. Before them a thing goes to the place of the other scene's as it takes on its looks, which it
+    does in the middle half of the way. A second thing, where the other scene has but one, goes where that one goes.
+    """
+    first, last = (paths(of, frames, height, width, share.device) for of in (scenes, ends))
+    looks = (2 * share - 0.5).clamp(0, 1)
+    looks = (looks * looks * (3 - 2 * looks))[:, None, :, None, None]
+    parts = [_backdrops(of, along, height, width, fps) for of, along in ((scenes, first), (ends, last))]
+    before = parts[0].lerp(parts[1], share[:, None, :, None, None])
+    after = before.clone()
+    largest = [list(map(max, *map(_largest, pair))) for pair in zip(scenes, ends, strict=True)]
+    _populate(before, scenes, first.toward(last, share), largest)
+    _populate(after, ends, last.toward(first, 1 - share), largest)
+    return before.lerp(after, looks).clamp_(0, 1).mul_(2).sub_(1)
+
+
+def _populate(video: Tensor, scenes: list[Scene], along: Paths, largest: list[list[float]]) -> None:
+    """Draw the things of each scene, none ever larger than `largest`, and its wall, into its clip."""
+    frames, height, width = video.shape[2:]
+    short, device = min(height, width), video.device
     groups = defaultdict(list)
     step = max(8, short // 8)
     for row, scene in enumerate(scenes):
         for slot, thing in enumerate(scene.things):
-            largest = thing.size * max(1.0, thing.scale) * math.exp(max(0.0, _camera(scene)[0]))
-            need = 2 * ((EXTENT[thing.shape] * largest + _PAD[scene.style]) * short + 1.5)
+            need = 2 * ((EXTENT[thing.shape] * largest[row][slot] + _PAD[scene.style]) * short + 1.5)
             groups[slot, scene.style, -(-math.ceil(need) // step) * step].append(row)
+    scaled = (along.x * width, along.y * height, along.size * short, along.angle)
     for (slot, style, window), rows in sorted(groups.items()):
         things = [scenes[row].things[slot] for row in rows]
         at = torch.tensor(rows, device=device)
-        own = (path[at, slot].reshape(len(rows), frames, 1, 1) for path in (x * width, y * height, size * short, angle))
+        own = (path[at, slot].reshape(len(rows), frames, 1, 1) for path in scaled)
         _draw_things(video, at, things, style, window, *own)
     walled = [row for row, scene in enumerate(scenes) if scene.wall]
     if walled:
         _draw_walls(video, walled, scenes)
-    return video.clamp_(0, 1).mul_(2).sub_(1)
 
 
-def coverage(scenes: list[Scene], frames: int, height: int, width: int, cell: int, device="cpu") -> torch.Tensor:
+def _largest(scene: Scene) -> list[float]:
+    """The largest diameter of two things on the screen / shorter side, known without a look at the device."""
+    zoom = math.exp(max(0.0, _camera(scene)[0]))
+    return [thing.size * max(1.0, thing.scale) * zoom for thing in (scene.things * 2)[:2]]
+
+
+def coverage(
+    scenes: list[Scene], frames: int, height: int, width: int, cell: int, device="cpu", along: Paths | None = None
+) -> Tensor:
     """How much of each cell of `cell` pixels a side each thing covers, (B, 2, T, ceil(H/cell), ceil(W/cell)) in 0..1.
 
     Things count as discs, also where a wall hides them. The second of a scene with one thing covers nothing.
     """
-    x, y, size, *_ = _paths(scenes, frames, height, width, device)
+    along = along or paths(scenes, frames, height, width, device)
     rows = (torch.arange(-(-height // cell), device=device) + 0.5)[:, None]
     columns = torch.arange(-(-width // cell), device=device) + 0.5
-    across = columns - (x * width / cell)[..., None, None]
-    along = rows - (y * height / cell)[..., None, None]
-    radius = (size * min(height, width) / cell / 2)[..., None, None]
-    covered = (0.5 + radius - torch.hypot(across, along)).clamp(0, 1)
+    dx = columns - (along.x * width / cell)[..., None, None]
+    dy = rows - (along.y * height / cell)[..., None, None]
+    radius = (along.size * min(height, width) / cell / 2)[..., None, None]
+    covered = (0.5 + radius - torch.hypot(dx, dy)).clamp(0, 1)
     present = torch.tensor([[slot < len(scene.things) for slot in range(2)] for scene in scenes], device=device)
     return covered * present[:, :, None, None, None]
 
@@ -67,9 +120,8 @@ def coverage(scenes: list[Scene], frames: int, height: int, width: int, cell: in
 # Paths
 
 
-def _paths(scenes, frames: int, height: int, width: int, device):
-    """Where things are on the screen: x / width, y / height, size / shorter side, angle in radians, each (B, 2, T);
-    and the camera: zoom (B, T), shift to the right / width (B, T). An absent second thing repeats the first."""
+def paths(scenes: list[Scene], frames: int, height: int, width: int, device="cpu") -> Paths:
+    """Where the scenes say that things are."""
     names = ("x", "y", "dx", "dy", "size", "scale", "angle", "spin", "radius", "phase", "cycles")
     rows = [
         [[getattr(t, name) for name in names] + [float(t.motion == "bounce")] for t in (s.things * 2)[:2]]
@@ -90,7 +142,7 @@ def _paths(scenes, frames: int, height: int, width: int, device):
     zoom, shift = torch.exp(speed[:, :1] * t_camera), speed[:, 1:] * t_camera
     x = 0.5 + (x - 0.5) * zoom[:, None] + shift[:, None]
     y = 0.5 + (y - 0.5) * zoom[:, None]
-    return x, y, size * zoom[:, None], angle, zoom, shift
+    return Paths(x, y, size * zoom[:, None], angle, zoom, shift)
 
 
 def _times(scenes, frames: int, device):
@@ -120,10 +172,11 @@ def _camera(scene: Scene) -> tuple[float, float]:
 # Backgrounds
 
 
-def _paint_backdrops(video, scenes, zoom, shift, fps: float):
-    """Fill the video with each scene's background, painted once if neither it nor the camera moves."""
-    frames, height, width = video.shape[2:]
-    short, device = min(height, width), video.device
+def _backdrops(scenes: list[Scene], along: Paths, height: int, width: int, fps: float) -> Tensor:
+    """Each scene's background (B, 3, T, H, W) in 0..1, painted once if neither it nor the camera moves."""
+    zoom, shift = along.zoom, along.shift
+    frames, device, short = zoom.shape[1], zoom.device, min(height, width)
+    video = torch.empty(len(scenes), 3, frames, height, width, device=device)
     groups = defaultdict(list)
     for row, scene in enumerate(scenes):
         groups[scene.background if scene.style == "flat" else scene.style, scene.camera != "still"].append(row)
@@ -137,6 +190,7 @@ def _paint_backdrops(video, scenes, zoom, shift, fps: float):
         place = Place(u, down[:, None] / scale, height / short, 1 / (short * scale), seconds)
         for row, picture in zip(rows, paint(kind, [scenes[row] for row in rows], place), strict=True):
             video[row] = picture
+    return video
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from sora_core.training.levels import training_levels
 from sora_core.training.shows import Part, Show, content, draw, pixels, places
 from sora_core.worlds.editing import colours_for, edited, looped, recoloured, restyled, styles_for
 from sora_core.worlds.presence import PRESENCE, presence
-from sora_core.worlds.render import render
+from sora_core.worlds.render import paths, render, render_morph
 from sora_core.worlds.scene import is_held_out, sample_scene
 from sora_core.worlds.vocabulary import MOTIONS
 
@@ -117,18 +117,37 @@ def test_a_dissolve_keeps_its_ends_and_eases_from_one_to_the_other():
     begin, end = 4 * (first - 1), 4 * last + 1  # the last frame given of one, the first of the other
     torch.testing.assert_close(video[:, : begin + 1], a[:, : begin + 1])
     torch.testing.assert_close(video[:, end:], b[:, end:])
-    middle = (begin + end) // 2  # at full speed: the way is as long as at even speed for three quarters of the time
-    share = ((middle - begin) / (end - begin) - 1 / 8) / (3 / 4)
-    torch.testing.assert_close(video[:, middle], (1 - share) * a[:, middle] + share * b[:, middle])
-    share = (1 / (end - begin)) ** 2 / (2 * (1 / 4) * (3 / 4))  # in the first and the last quarter it is slower
-    assert share < 1 / (end - begin) < 1 / 4
-    torch.testing.assert_close(video[:, begin + 1], (1 - share) * a[:, begin + 1] + share * b[:, begin + 1])
-    torch.testing.assert_close(video[:, end - 1], share * a[:, end - 1] + (1 - share) * b[:, end - 1])
+    share = show.share[begin : end + 1]
+    steps = share.diff()
+    assert share[0] == 0 and share[-1] == 1 and (steps > 0).all()
+    assert steps[0] < 0.8 * steps.max() and steps[-1] < 0.8 * steps.max()  # it gains speed, and loses it
+    torch.testing.assert_close(share, 1 - share.flip(0))
     facts = places([show], PART, 0, GEOMETRY, "cpu").unflatten(0, (5, 4, 4))
     assert facts.shape == (5, 4, 4, len(PRESENCE))
     first_scene, last_scene = (presence([s], 17, 32, 32, 4, 8)[0] for s in (show.scene, show.end))
     torch.testing.assert_close(facts[0], first_scene[0])
     torch.testing.assert_close(facts[-1], last_scene[-1])
+
+
+def test_on_its_way_to_another_scene_a_thing_goes_to_the_others_place_and_takes_on_its_looks():
+    rng, seen = np.random.default_rng(4), 0
+    while seen < 6:
+        scenes = [sample_scene(rng) for _ in range(2)]
+        if any(s.style != "flat" or s.background != "plain" or len(s.things) > 1 or s.wall for s in scenes):
+            continue
+        seen += 1
+        a, b = scenes
+        share = torch.linspace(0, 1, 17)[None]
+        (morph,) = render_morph([a], [b], share, 17, 64, 64)
+        first, last = render([a], 17, 64, 64)[0], render([b], 17, 64, 64)[0]
+        torch.testing.assert_close(morph[:, 0], first[:, 0])
+        torch.testing.assert_close(morph[:, -1], last[:, -1])
+        backdrop = (first[:, 8, 0, 0] + last[:, 8, 0, 0]) / 2  # a corner, which no thing reaches
+        torch.testing.assert_close(morph[:, 8, 0, 0], backdrop)
+        away = (morph[:, 4] - morph[:, 4, :1, :1]).abs().amax(0) > 0.2
+        y, x = away.nonzero().float().mean(0).add(0.5).div(64).tolist()
+        along = paths([a], 17, 64, 64).toward(paths([b], 17, 64, 64), share)
+        assert abs(x - float(along.x[0, 0, 4])) < 0.06 and abs(y - float(along.y[0, 0, 4])) < 0.06
 
 
 def test_a_dissolve_is_told_in_order():

@@ -136,7 +136,8 @@ def test_colours_of_one_scene_can_be_told_apart(many):
 def test_things_stay_in_the_frame_and_apart(aspect, seconds):
     scenes = _scenes(300, seed=3, aspect=aspect, seconds=seconds)
     height, width = (100, round(100 * aspect)) if aspect >= 1 else (round(100 / aspect), 100)
-    x, y, size, *_ = renderer._paths(scenes, 65, height, width, "cpu")
+    along = renderer.paths(scenes, 65, height, width)
+    x, y, size = along.x, along.y, along.size
     reach = size * torch.tensor([[EXTENT[t.shape] for t in (s.things * 2)[:2]] for s in scenes]).unsqueeze(-1)
     x, y = x * width / 100, y * height / 100  # in shorter sides
     wide, high = width / 100, height / 100
@@ -148,7 +149,8 @@ def test_things_stay_in_the_frame_and_apart(aspect, seconds):
 def test_a_thing_is_in_full_view_on_both_sides_of_its_wall_and_hidden_between():
     scenes = [scene for scene in _scenes(2000, seed=6) if scene.wall]
     assert len(scenes) > 40
-    x, _, size, *_ = renderer._paths(scenes, 33, 64, 64, "cpu")
+    along = renderer.paths(scenes, 33, 64, 64)
+    x, size = along.x, along.size
     reach = size[:, 0] * torch.tensor([EXTENT[scene.things[0].shape] for scene in scenes])[:, None]
     half = torch.tensor([scene.wall.width / 2 for scene in scenes])[:, None]
     beside = (x[:, 0] - 0.5).abs() - reach > half
