@@ -54,7 +54,7 @@ class DiTConfig:
 
 
 CONFIGS = {
-    "tiny": DiTConfig(width=256, depth=8, heads=4, text_width=192, patch=(1, 1, 1), local_mix=True),
+    "tiny": DiTConfig(width=256, depth=12, heads=4, text_width=192, patch=(1, 1, 1), local_mix=True),
     "small": DiTConfig(width=384, depth=12, heads=6, text_width=384),
     "base": DiTConfig(width=768, depth=12, heads=12, text_width=768),
     "large": DiTConfig(width=1024, depth=24, heads=16, text_width=1024),

@@ -120,7 +120,7 @@ def test_named_sizes_reach_billions():
     for name, config in CONFIGS.items():
         with torch.device("meta"):
             sizes[name] = sum(p.numel() for p in DiT(config).parameters())
-    assert sizes["tiny"] < 10e6 and sizes["2b"] > 1.9e9 and sizes["8b"] > 7e9
+    assert sizes["tiny"] < 13e6 and sizes["2b"] > 1.9e9 and sizes["8b"] > 7e9
     assert list(sizes.values()) == sorted(sizes.values())
 
 
