@@ -148,11 +148,11 @@ def _ramp(frames: int, stride: int, first: int, last: int) -> Tensor:
 
 def pixels(shows: list[Show], part: Part, start: int, fps: float, device) -> Tensor:
     """(B, 3, T, H, W): the part's frames from `start` on of every scene, or on its way to another."""
-    if not shows:  # another process has them all
-        return torch.empty(0, 3, part.frames, part.height, part.width, device=device)
     size, seen = (part.whole, part.height, part.width), slice(start, start + part.frames)
-    video = render([show.scene for show in shows], *size, fps, device)[:, :, seen]
+    video = torch.empty(len(shows), 3, part.frames, part.height, part.width, device=device)
     ways = [row for row, show in enumerate(shows) if show.end]
+    if plain := [row for row, show in enumerate(shows) if not show.end]:
+        video[plain] = render([shows[row].scene for row in plain], *size, fps, device)[:, :, seen]
     if ways:
         scenes, ends, share = _ways([shows[row] for row in ways], part, start, device)
         video[ways] = render_morph(scenes, ends, share, *size, fps)[:, :, seen]

@@ -122,6 +122,12 @@ def test_a_dissolve_keeps_its_ends_and_eases_from_one_to_the_other():
     assert share[0] == 0 and share[-1] == 1 and (steps > 0).all()
     assert steps[0] < 0.8 * steps.max() and steps[-1] < 0.8 * steps.max()  # it gains speed, and loses it
     torch.testing.assert_close(share, 1 - share.flip(0))
+    time = 1 / (end - begin)  # in the first and the last tenth it is slower, between them at full speed
+    first_step = time**2 / (2 * 0.1 * 0.9) if time < 0.1 else (time - 0.05) / 0.9
+    middle = (end - begin) // 2
+    torch.testing.assert_close(share[1], torch.tensor(first_step))
+    torch.testing.assert_close(share[middle], torch.tensor((middle * time - 0.05) / 0.9))
+    torch.testing.assert_close(video, render_morph([show.scene], [show.end], show.share[None], 17, 32, 32)[0])
     facts = places([show], PART, 0, GEOMETRY, "cpu").unflatten(0, (5, 4, 4))
     assert facts.shape == (5, 4, 4, len(PRESENCE))
     first_scene, last_scene = (presence([s], 17, 32, 32, 4, 8)[0] for s in (show.scene, show.end))
