@@ -1,17 +1,18 @@
 """Training the diffusion transformer and its text encoder together, on worlds or on files of one's own.
 
 Flow matching on the latents of a frozen compression network, with the levels of every pattern of the canvas
-(`levels.training_levels`). The loss is that of the velocity (`flow.loss_weight`). Beside it, the words of each
-caption must tell the facts that it states (`facts`): binding colours to shapes to motions is then learnt from every
-sentence, which is much cheaper than from pictures alone. And half-way through its blocks every token of a world must
-tell what stands in its place (`worlds.presence`), so that the blocks before it learn to place what the words name.
+(`levels.training_levels`). The loss is that of the velocity (`flow.loss_weight`), every level weighing alike
+(`levels.EvenLevels`). Beside it, the words of each caption must tell the facts that it states (`facts`): binding
+colours to shapes to motions is then learnt from every sentence, which is much cheaper than from pictures alone. And
+half-way through its blocks every token of a world must tell what stands in its place (`worlds.presence`), so that the
+blocks before it learn to place what the words name.
 A first prediction, made after `exit` of the blocks, is learnt like the last: the model is guided by it (`DiT`).
 """
 
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from ..dit import DiT, DiTConfig, Segment, deepened, matmul_attention, sdpa
 from ..errors import UserError
 from ..flow import interpolate, loss_weight, shift_for_tokens
 from ..grid import Grid
+from ..pipeline import Size
 from ..sampler import guide, sample
 from ..text import TextConfig, TextEncoder, Tokenizer
 from ..video import contact_sheet
@@ -33,9 +35,9 @@ from ..worlds.caption import caption, caption_with_targets
 from ..worlds.presence import PRESENCE
 from ..worlds.render import render
 from ..worlds.scene import sample_scene
-from .data import Clip, Clips, Reader, area, padded
+from .data import Clips, Reader, area, padded
 from .facts import FactsHead
-from .levels import training_levels
+from .levels import EvenLevels, training_levels
 from .packing import groups
 from .parallel import Ranks, noise_like, total, world_size
 from .shows import Part, content, draw, pixels, places
@@ -106,9 +108,10 @@ class Trainee(nn.Module):
     def __init__(self, dit: DiT, text: TextEncoder):
         super().__init__()
         self.dit, self.text = dit, text
-        self.facts = FactsHead(text.config.width)  # this and the next stay behind when training ends
+        self.facts = FactsHead(text.config.width)  # this and the next two stay behind when training ends
         self.places = nn.Linear(dit.config.width, len(PRESENCE))
         nn.init.constant_(self.places.bias, -3.0)  # few of the facts hold
+        self.even = EvenLevels()
         self.half_way: Tensor | None = None  # tokens (N, width) after the first half of the blocks, of the last call
         dit.blocks[(len(dit.blocks) - 1) // 2].register_forward_hook(self._keep)
         self.adamw_only = (
@@ -337,20 +340,27 @@ class DiTTask:
         ours = [group for group in batch.groups if group.captions]
         last, first = module.dit.predictions(segments, first=module.dit.config.exit > 0)
         errors = [self._error(clean, group) for clean, group in zip(last, ours, strict=True)]
-        learnt = [((group.level > 0) * group.area).sum() for group in ours]
+        learnt = [(group.level > 0) * group.area for group in ours]
         kinds, tokens = {}, sum(group.level.numel() for group in ours) // math.prod(self.geometry.patch)
-        for group, error, n in zip(ours, errors, learnt, strict=True):
-            kinds.setdefault("video" if group.latent.shape[2] > 1 else "image", []).append((error.detach(), n))
-        scale = world_size() / total(sum(learnt))
-        flow = scale * sum(errors)
-        metrics = {name: float(sum(e for e, _ in of) / sum(n for _, n in of)) for name, of in kinds.items()}
-        metrics |= {"flow": float(flow.detach()), "tokens": tokens}
+        for group, error, part in zip(ours, errors, learnt, strict=True):
+            kind = kinds.setdefault("video" if group.latent.shape[2] > 1 else "image", [])
+            kind.append((float(error.detach().sum()), float(part.sum())))
+        scale = world_size() / total(sum(part.sum() for part in learnt))
+        levels = [group.level for group in ours]
+        module.even.observe(levels, [error.detach() for error in errors], learnt)
+        weights = [module.even(level) for level in levels]
+
+        def weighed(errors: list[Tensor]) -> Tensor:
+            return scale * sum((weight * error).sum() for weight, error in zip(weights, errors, strict=True))
+
+        metrics = {name: sum(e for e, _ in of) / sum(n for _, n in of) for name, of in kinds.items()}
+        metrics |= {"flow": float(scale * sum(error.detach().sum() for error in errors)), "tokens": tokens}
         if batch.packed is not None:
             metrics["packed"] = batch.packed
-        loss = flow
+        loss = weighed(errors)
         if first:
-            early = scale * sum(self._error(clean, group) for clean, group in zip(first, ours, strict=True))
-            loss, metrics["first"] = flow + self.data.first * early, float(early.detach())
+            early = weighed([self._error(clean, group) for clean, group in zip(first, ours, strict=True)])
+            loss, metrics["first"] = loss + self.data.first * early, float(early.detach())
         if not self.shared:
             return loss, metrics
         true = torch.cat([group.places for group in ours])
@@ -365,21 +375,20 @@ class DiTTask:
         return loss + self.data.facts * facts + self.data.places * stands, metrics
 
     def _error(self, clean: Tensor, group: Group) -> Tensor:
-        """The loss of the velocity, summed over a group: see `flow.loss_weight`."""
+        """The error of the velocity (b, 1, t, h, w): see `flow.loss_weight`."""
         weight = loss_weight(group.level, self.data.s_min) * group.area
-        return (weight * (clean.float() - group.latent).square().mean(1, keepdim=True)).sum()
+        return weight * (clean.float() - group.latent).square().mean(1, keepdim=True)
 
     # ------------------------------------------------------------------ what it makes
 
     def sheet(self, module: Trainee, path: Path) -> None:
         """The same prompts and seeds every time: five frames of each clip. Of files, captions of the first."""
-        prompts, frames, height, width, fps = SHEET_PROMPTS, 17, 64, 64, self.data.fps
-        if self.reader:
-            clip = self._shown()
-            frames, height, width, fps = clip.frames, clip.height, clip.width, clip.fps
-            most = max(1, self.data.tokens // clip.tokens(self.geometry))  # no more than a step of training holds
-            prompts = tuple(clip.captions[0] if clip.captions else "" for clip in self.reader.clips[: min(8, most)])
+        prompts, size = SHEET_PROMPTS, self._size()
+        frames, height, width, fps = size.frames, size.height, size.width, size.fps
         grid = Grid(frames, height, width, fps, self.geometry)
+        if self.reader:
+            most = max(1, self.data.tokens // grid.tokens)  # no more than a step of training holds
+            prompts = tuple(clip.captions[0] if clip.captions else "" for clip in self.reader.clips[: min(8, most)])
         text, mask = module.text.encode_texts([*prompts, ""])
         count = len(prompts)
 
@@ -397,18 +406,21 @@ class DiTTask:
             [frame for clip in video for frame in clip.unbind(1)], path, count=count * video.shape[2], columns=10
         )
 
-    def _shown(self) -> Clip:
-        """The clip whose size the sheet has, and a checkpoint by default."""
-        return max(self.reader.clips[:8], key=lambda clip: clip.frames)
+    def _size(self) -> Size:
+        """Of the clips of a sheet, and of what the checkpoint makes by default."""
+        if self.reader:
+            clip = max(self.reader.clips[:8], key=lambda clip: clip.frames)
+            return Size(clip.width, clip.height, clip.frames, clip.fps)
+        last = [mix for mix in self.data.packs if mix.end >= 1] or self.data.packs[-1:]
+        part = max(last, key=lambda mix: mix.weight).parts[0]
+        return Size(part.width, part.height, part.frames, self.data.fps)
 
     def export(self, module: Trainee, folder: Path, step: int) -> None:
         """dit.safetensors: the transformer and the text encoder, with the codec unless it is the bundled one."""
         networks = {"dit": module.dit, "text": module.text}
-        card = {"title": "Sora worlds", "steps": str(step), "vae_hash": self.vae_hash}
+        card = {"title": "Sora worlds", "steps": str(step), "vae_hash": self.vae_hash, "size": asdict(self._size())}
         if self.reader:
-            clip = self._shown()
             card["title"] = f"Trained on {len(self.reader.clips)} clips"
-            card["size"] = {"width": clip.width, "height": clip.height, "frames": clip.frames, "fps": clip.fps}
         if self.data.vae != "bundled":
             networks["vae"] = self.vae
         save(folder / "dit.safetensors", networks, card=card, dtype=torch.float16)

@@ -1,4 +1,4 @@
-"""Which patches are given and which are to be learnt: the levels one training sample is noised to.
+"""Which patches are given and which are to be learnt: the levels one training sample is noised to, and what they weigh.
 
 Every way to prepare a canvas (text to video, animate, extend, loop, outpaint, edit) is a pattern of start levels m, and
 sampling visits the levels m s. Training draws the same products, so one model serves every form of prompt: images and
@@ -9,9 +9,10 @@ a slightly noisy history against drift, as in GameNGen (Valevski et al. 2024).
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..flow import sample_levels
+from .parallel import total
 
 HISTORY = 0.02  # the level of a history that is nearly clean
 
@@ -99,3 +100,37 @@ def training_levels(
     else:
         level = _strengths(mode, t, h, w, generator) * s
     return level.expand(t, h, w).contiguous()
+
+
+class EvenLevels(nn.Module):
+    """Weights by level that give every level the same part in the loss: its error, divided by what it is on average.
+
+    The error of the velocity is largest near noise, where most of it cannot be learnt, and several times smaller where
+    outlines are drawn. So divided, as by the uncertainty of EDM2 (Karras et al., CVPR 2024, equation 14), which is a
+    learnt function there and a running mean over `RANGES` ranges of levels here.
+    """
+
+    RANGES = 16
+    KEPT = 0.995  # of the past, a step
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("sums", torch.ones(2, self.RANGES))  # of errors, and how much they are the errors of
+
+    def _range(self, level: Tensor) -> Tensor:
+        return (level * self.RANGES).long().clamp(max=self.RANGES - 1)
+
+    @torch.no_grad()
+    def observe(self, levels: list[Tensor], errors: list[Tensor], learnt: list[Tensor]) -> None:
+        """Take in the errors of a step; `learnt` says how much of a cell counts. All of one list alike in shape."""
+        seen = torch.zeros_like(self.sums)
+        for level, *values in zip(levels, errors, learnt, strict=True):
+            of = self._range(level).flatten()
+            for row, value in zip(seen, values, strict=True):
+                row.index_add_(0, of, value.flatten().float())
+        self.sums.mul_(self.KEPT).clamp_(min=1e-9).add_(total(seen))  # a range that is never seen comes to weigh 1
+
+    def forward(self, level: Tensor) -> Tensor:
+        """The weights of cells at `level`, of its shape: the mean over all ranges, divided by that of their own."""
+        mean = self.sums[0] / self.sums[1]
+        return (mean.mean() / mean)[self._range(level)]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sora_core.flow import loss_weight
-from sora_core.training.levels import HISTORY, SHARES, training_levels
+from sora_core.training.levels import HISTORY, SHARES, EvenLevels, training_levels
 
 SHAPE = (5, 4, 6)
 
@@ -116,3 +116,29 @@ def test_the_same_generator_gives_the_same_levels():
 def test_an_unknown_pattern_is_refused():
     with pytest.raises(ValueError, match="whole"):
         training_levels(SHAPE, mode="wholly")
+
+
+def test_every_level_comes_to_weigh_alike():
+    even, generator = EvenLevels(), torch.Generator().manual_seed(0)
+    levels = [torch.rand(4, 1, 2, 8, 8, generator=generator) for _ in range(2)]
+    errors = [(0.1 + level**2) * torch.rand(level.shape, generator=generator) for level in levels]
+    learnt = [torch.ones_like(level) for level in levels]
+    learnt[0][:2] = 0
+    errors[0][:2] = 0
+    for _ in range(1000):
+        even.observe(levels, errors, learnt)
+    level, error, part = (torch.cat(of) for of in (levels, errors, learnt))
+    high = level >= 0.5
+    plain = [float(error[where].sum() / part[where].sum()) for where in (high, ~high)]
+    weighed = [float((even(level) * error)[where].sum() / part[where].sum()) for where in (high, ~high)]
+    assert plain[0] > 3 * plain[1]
+    assert weighed[0] == pytest.approx(weighed[1], rel=1e-3)
+
+
+def test_a_level_that_is_not_seen_has_a_weight_too():
+    even = EvenLevels()
+    low = torch.full((1, 1, 1, 2, 2), 0.01)
+    for _ in range(10_000):
+        even.observe([low], [3 * torch.ones_like(low)], [torch.ones_like(low)])
+    weight = even(torch.tensor([0.01, 0.5, 0.9])).tolist()
+    assert weight[0] == pytest.approx(weight[1] / 3, rel=1e-3) and weight[1] == weight[2]

@@ -208,6 +208,18 @@ def test_files_of_ones_own(kind, config, folder, tmp_path, caplog):
         assert models.vae is not None and models.card["size"]["frames"] == 5
 
 
+def test_a_checkpoint_of_worlds_is_at_home_at_the_size_of_its_last_packs(config, tmp_path):
+    packs = (
+        "{{end = 0.5, weight = 9, parts = [[2, 5, 48, 48]]}}",
+        "{{start = 0.5, weight = 0.5, parts = [[3, 1, 32, 48]]}}",
+        "{{start = 0.5, parts = [[1, 9, 32, 40], [3, 1, 32, 48]]}}",
+    )
+    data = {"dit": f"[data]\nvae = '{{vae}}'\npacks = [{', '.join(packs)}]"}
+    main("dit", config("dit", data), out=tmp_path / "out", minutes=1e-4)
+    size = load(tmp_path / "out" / "dit.safetensors").card["size"]
+    assert size == {"width": 32, "height": 40, "frames": 9, "fps": 8.0}
+
+
 @pytest.mark.parametrize("kind", ["vae", "dit"])
 def test_start_from_a_checkpoint(kind, config, folder, tmp_path):
     main(kind, config(kind), out=tmp_path / "first")
