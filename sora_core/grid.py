@@ -73,7 +73,8 @@ def _check_side(value, what: str) -> int:
     return value
 
 
-def _up(value: int, multiple: int) -> int:
+def round_up(value: int, multiple: int) -> int:
+    """The least multiple that is not below `value`."""
     return -(-value // multiple) * multiple
 
 
@@ -155,7 +156,7 @@ class Grid:
             )
         stride = self.geometry.t_stride
         if self.cyclic and frames % stride:
-            near = sorted({max(stride, _up(frames, stride) - stride), _up(frames, stride)})
+            near = sorted({max(stride, round_up(frames, stride) - stride), round_up(frames, stride)})
             raise UserError(
                 f"A cyclic loop has a multiple of {stride} frames: make it {' or '.join(map(str, near))} frames long "
                 f"instead of {frames}."
@@ -171,7 +172,7 @@ class Grid:
         pt, py, px = g.patch
         h, w = -(-self.height // g.s_stride), -(-self.width // g.s_stride)
         t = self.frames // g.t_stride if self.cyclic else g.latent_frames(self.frames)
-        return g.channels, _up(t, pt), _up(h, py), _up(w, px)
+        return g.channels, round_up(t, pt), round_up(h, py), round_up(w, px)
 
     @property
     def patches(self) -> tuple[int, int, int]:
@@ -182,6 +183,11 @@ class Grid:
     def tokens(self) -> int:
         """Tokens the transformer attends over."""
         return math.prod(self.patches)
+
+    def tokens_within(self, window: int) -> int:
+        """Tokens of a window of so many latent frames, or of the whole grid where it has fewer."""
+        moments, ny, nx = self.patches
+        return min(moments, -(-window // self.geometry.patch[0])) * ny * nx
 
     def moment(self, latent_frame: int) -> float:
         """Seconds from the start to the middle of the frames that a latent frame stands for."""
@@ -213,9 +219,8 @@ class Grid:
             batch: videos sampled together; the two passes of guidance follow each other.
             window: latent frames that the transformer sees at once; None is all.
         """
-        moments, ny, nx = self.patches
-        seen = moments if window is None else min(moments, -(-window // self.geometry.patch[0]))
-        activations = 14 * batch * seen * ny * nx * width  # residual, q k v, the attention's result, the mlp's 4 + 4
+        seen = self.tokens if window is None else self.tokens_within(window)
+        activations = 14 * batch * seen * width  # residual, q k v, the attention's result, the mlp's 4 + 4
         latents = 6 * 4 * batch * math.prod(self.latent_shape)  # x, noise, x0 twice, a kept copy, work space: float32
         pixels = self.height * self.width * 4
         codec = 64 * pixels * min(self.frames, self.geometry.t_stride)  # the decoder's widest feature maps
@@ -239,8 +244,9 @@ class Grid:
         smaller = largest(lambda n: self._fits(same_shape(self.width, self.height, n), available, model), self.pixels)
         if size := same_shape(self.width, self.height, max(1, smaller)):
             raise UserError(f"{asked}: the largest size of this shape that fits is {size[0]}x{size[1]}.")
-        frames = largest(lambda n: replace(self, frames=n).memory_bytes(**model) <= available, self.frames)
-        if frames:
+        some = self.geometry.t_stride if self.cyclic else 1  # a loop has whole latent frames
+        fit = largest(lambda n: replace(self, frames=some * n).memory_bytes(**model) <= available, self.frames // some)
+        if frames := some * fit:
             raise UserError(f"{asked}: at this size at most {frames} frames fit.")
         raise UserError(f"{asked}: not even one frame fits, so free some memory or use a smaller model.")
 

@@ -185,7 +185,7 @@ class Pipeline(Codec):
 
             return guide(predict, telling, plain, s.cfg, s.interval, s.rescale)(x, level)
 
-        tokens = grid.tokens // length * min(length, s.window)
+        tokens = grid.tokens_within(s.window)
         shift = flow.shift_for_tokens(tokens, self.dit.config.shift) if s.shift is None else s.shift
 
         def run(denoise: Denoise, part: Canvas, callback: Callback | None) -> Tensor:

@@ -250,8 +250,8 @@ def _reader(
 def _matched(x: Tensor, start: Tensor, strength: float) -> Tensor:
     """x with the mean and deviation of each channel moved towards those of `start`; at strength 0 as it was."""
     axes = (2, 3, 4)
-    mean, std = x.mean(axes, keepdim=True), x.std(axes, keepdim=True)
-    ratio = start.std(axes, keepdim=True) / std.clamp(min=1e-6)
+    mean, std, aim = x.mean(axes, keepdim=True), *(part.std(axes, correction=0, keepdim=True) for part in (x, start))
+    ratio = aim / std.clamp(min=1e-6)
     shift = start.mean(axes, keepdim=True) - mean
     return x + strength * ((x - mean) * (ratio - 1) + shift)
 

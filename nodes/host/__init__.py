@@ -5,7 +5,8 @@ Every difference between host versions is met here by asking what is there, neve
 
 from ...sora_core import flow
 from ...sora_core.checkpoint import Models
-from ...sora_core.pipeline import Settings, from_card
+from ...sora_core.grid import Grid
+from ...sora_core.pipeline import Settings, Size, from_card
 from .codec import HostVAE, rgb_of_latents
 from .conditioning import timeline_conditioning
 from .geometry import NetworkSize, geometry_of, size_of
@@ -51,12 +52,12 @@ __all__ = [
     "with_open_end",
 ]
 
-USUAL_TOKENS = 320  # of a clip of the bundled size: the host's samplers take one noise schedule for all sizes
-
 
 def load(models: Models) -> tuple:
     """(MODEL, CLIP, VAE) with the weights of a checkpoint's three networks."""
-    shift = flow.shift_for_tokens(USUAL_TOKENS, models.dit.config.shift)
+    usual = from_card(Size, models.card.get("size"))
+    grid = Grid(usual.frames, usual.height, usual.width, usual.fps, models.geometry)
+    shift = flow.shift_for_tokens(grid.tokens, models.dit.config.shift)  # the host's samplers take one for all sizes
     windowing = from_card(Settings, models.card.get("settings"))
     model = make_model(models.dit, models.geometry, rgb_of_latents(models.vae), shift, windowing)
     return model, make_clip(models.text), HostVAE(models.vae, models.geometry)

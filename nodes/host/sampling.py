@@ -156,7 +156,7 @@ def fill(
     guider = Guider(model, cfg, interval, rescale)
     guider.set_conds(*(with_canvas(inner, prompt, canvas, vae) for prompt in (positive, negative)))
     factor = inner.diffusion_model.config.shift if ours else 1.0
-    shift = shift or flow.shift_for_tokens(grid.tokens // length * min(length, how.window), factor)
+    shift = shift or flow.shift_for_tokens(grid.tokens_within(how.window), factor)
     if grid.cyclic or long:
         check_loop(canvas, inner, told_of(positive))
         chosen = FilmSampler(canvas, how, told_of(positive), ours, seed, steps, solver, shift)

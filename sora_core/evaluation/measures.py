@@ -67,8 +67,8 @@ def share(name: str, results: Iterable[bool | None], bar: float | None = None) -
 
 
 def mean(name: str, values: Iterable[float], unit: str = "", bar: float | None = None, most: bool = False) -> Figure:
-    """A mean with the 95 % interval of its standard error; infinite values (identical pictures) count as 100."""
-    values = [min(float(value), 100.0) for value in values]
+    """A mean with the 95 % interval of its standard error; in dB, 100 stands for the infinite of identical pictures."""
+    values = [min(float(value), 100.0 if unit == "dB" else math.inf) for value in values]
     if not values:
         return Figure(name, None, unit, bar=bar, most=most)
     n, average = len(values), math.fsum(values) / len(values)

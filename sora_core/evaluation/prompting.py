@@ -183,14 +183,15 @@ def reframe(setting: Setting) -> Result:
     grid = pipeline.grid()
     made = _chosen(setting, grid, lambda scene: scene.shows_background and scene.camera == "still")
     tables, sheets = {}, {}
-    wide = round(grid.height * 16 / 9 / 16) * 16
-    for name, width, height in (("16:9", wide, grid.height), ("9:16", grid.width, wide)):
+    wide = max(grid.width, round(grid.height * 16 / 9 / 16) * 16)
+    high = max(grid.height, round(grid.width * 16 / 9 / 16) * 16)
+    for name, width, height in (("16:9", wide, grid.height), ("9:16", grid.width, high)):
         good, rows = [], []
         for group, videos in _batches(setting, made, grid, f"reframe to {name}"):
             latent = pipeline.encode(videos.to(pipeline.device))
             canvas = canvases.reframe(canvases.keep(latent, grid), width, height)
             plain = torch.cat(list(pipeline.frames(latent, grid)), dim=2).cpu()
-            top, left = (height - grid.height) // 2, (width - grid.width) // 2
+            top, left = (-cells * grid.geometry.s_stride for cells in canvas.origin[1:])
             for case, clip, alone in zip(group, setting.clips(canvas, group), plain, strict=True):
                 inside = clip[..., top : top + grid.height, left : left + grid.width]
                 close = float(psnr(alone[None, :, :, 8:-8, 8:-8], inside[None, :, :, 8:-8, 8:-8]).mean()) >= 30
@@ -201,7 +202,7 @@ def reframe(setting: Setting) -> Result:
         sheets[name] = sheet(rows[:12], setting.out / f"reframe_{width}x{height}.png", columns=2)
     return Result(
         "Reframe",
-        f"{len(made)} held-out clips inside {wide}x{grid.height} and {grid.width}x{wide}. The inside is kept if it is "
+        f"{len(made)} held-out clips inside {wide}x{grid.height} and {grid.width}x{high}. The inside is kept if it is "
         "within 30 dB of the same latent decoded alone, 8 pixels from the border on; the background is read from all.",
         tables,
         sheets,

@@ -22,7 +22,9 @@ def write(out: Path, about: Mapping[str, object], results: Mapping[str, Result])
         "sections": {name: result.to_dict() for name, result in results.items()},
     }
     groups = {
-        f"{result.title}: {name}": [figure for figure in table if figure.unit == "%" and figure.low is not None]
+        f"{result.title}: {name}": [
+            figure for figure in table if figure.unit == "%" and None not in (figure.value, figure.low)
+        ]
         for result in results.values()
         for name, table in result.tables.items()
     }

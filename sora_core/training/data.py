@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import UserError
-from ..grid import Geometry, Grid
+from ..grid import Geometry, Grid, round_up
 from ..video import IMAGE_ENDINGS, probe, read_frames
 from .packing import Packs, useful
 
@@ -233,7 +233,7 @@ class Reader:
 
 def padded(video: Tensor, geometry: Geometry) -> Tensor:
     """(B, 3, T, H, W) with its last frame and border repeated until whole patches cover it."""
-    t = geometry.frames(_up(geometry.latent_frames(video.shape[2]), geometry.patch[0])) - video.shape[2]
+    t = geometry.frames(round_up(geometry.latent_frames(video.shape[2]), geometry.patch[0])) - video.shape[2]
     h, w = (-n % (geometry.s_stride * p) for n, p in zip(video.shape[3:], geometry.patch[1:], strict=True))
     return F.pad(video, (0, w, 0, h, 0, t), mode="replicate") if t or h or w else video
 
@@ -252,7 +252,3 @@ def area(video: Tensor, geometry: Geometry) -> Tensor:
     mask = torch.ones(sizes, device=video.device)
     before = [(0, -n % p) for n, p in zip(sizes, geometry.patch, strict=True)]
     return F.pad(mask, [n for pair in reversed(before) for n in pair])
-
-
-def _up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple

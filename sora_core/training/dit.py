@@ -197,12 +197,10 @@ class DiTTask:
             raise UserError(f"{checkpoint} holds no transformer of the shape that [model] says, or of fewer blocks.")
         if models.text.config != replace(text.config, merges=models.text.config.merges):
             raise UserError(f"{checkpoint} holds no text encoder of the shape that [text] says.")
-        if len(models.text.config.merges) != len(text.config.merges):
-            self.module.text = TextEncoder(models.text.config, device=self.device)
+        self._speak(models.text.config.merges)
         weights = deepened(models.dit.state_dict(), models.dit.config.depth, dit.config.depth)
         self.module.dit.load_state_dict(weights, strict=False)  # an exit may be learnt anew
         self.module.text.load_state_dict(models.text.state_dict())
-        self._speak(models.text.config.merges)
 
     def settings(self) -> dict[str, str]:
         return {"merges": json.dumps(self.module.text.config.merges)}
@@ -213,9 +211,9 @@ class DiTTask:
             self._speak(json.loads(settings["merges"]))
 
     def _speak(self, merges) -> None:
-        text = self.module.text
-        text.config = replace(text.config, merges=merges)
-        text.tokenizer = Tokenizer(text.config.merges)
+        config = replace(self.module.text.config, merges=merges)
+        if config != self.module.text.config:
+            self.module.text = TextEncoder(config, device=self.device).initialize()
 
     def compile(self):
         """Compile the blocks one by one: they share their code, so that it is compiled once per shape of pack."""
@@ -234,8 +232,7 @@ class DiTTask:
         """All processes draw the whole pack, and render and encode their share of its clips."""
         d = self.data
         rng = np.random.default_rng([self.seed, step, 0])
-        at = step / self.steps
-        open_packs = [mix for mix in d.packs if mix.start <= at < mix.end] or [d.packs[-1]]
+        open_packs = self._open(step)
         weights = np.array([mix.weight for mix in open_packs])
         mix = open_packs[rng.choice(len(open_packs), p=weights / weights.sum())]
         pack = Pack()
@@ -277,6 +274,11 @@ class DiTTask:
         pack.facts = torch.tensor(facts, device=self.device)
         pack.stated = torch.tensor(stated, device=self.device)
         return pack
+
+    def _open(self, step: int) -> list[Mix]:
+        """The packs that a step draws from."""
+        at = step / self.steps
+        return [mix for mix in self.data.packs if mix.start <= at < mix.end] or [self.data.packs[-1]]
 
     def _files(self, index: int, following: int) -> Pack:
         """The files of a pack; those of equal size and frame rate make a group."""
@@ -383,7 +385,7 @@ class DiTTask:
 
     def sheet(self, module: Trainee, path: Path) -> None:
         """The same prompts and seeds every time: five frames of each clip. Of files, captions of the first."""
-        prompts, size = SHEET_PROMPTS, self._size()
+        prompts, size = SHEET_PROMPTS, self._size(self.steps - 1)
         frames, height, width, fps = size.frames, size.height, size.width, size.fps
         grid = Grid(frames, height, width, fps, self.geometry)
         if self.reader:
@@ -406,19 +408,20 @@ class DiTTask:
             [frame for clip in video for frame in clip.unbind(1)], path, count=count * video.shape[2], columns=10
         )
 
-    def _size(self) -> Size:
-        """Of the clips of a sheet, and of what the checkpoint makes by default."""
+    def _size(self, step: int) -> Size:
+        """The size of the longest clips of a step's usual pack, or of the longest of a few files: that of a sheet, and
+        of what the checkpoint makes by default."""
         if self.reader:
             clip = max(self.reader.clips[:8], key=lambda clip: clip.frames)
             return Size(clip.width, clip.height, clip.frames, clip.fps)
-        last = [mix for mix in self.data.packs if mix.end >= 1] or self.data.packs[-1:]
-        part = max(last, key=lambda mix: mix.weight).parts[0]
+        part = max(max(self._open(step), key=lambda mix: mix.weight).parts, key=lambda part: part.frames)
         return Size(part.width, part.height, part.frames, self.data.fps)
 
     def export(self, module: Trainee, folder: Path, step: int) -> None:
         """dit.safetensors: the transformer and the text encoder, with the codec unless it is the bundled one."""
         networks = {"dit": module.dit, "text": module.text}
-        card = {"title": "Sora worlds", "steps": str(step), "vae_hash": self.vae_hash, "size": asdict(self._size())}
+        card = {"title": "Sora worlds", "steps": str(step), "vae_hash": self.vae_hash}
+        card |= {"size": asdict(self._size(max(0, step - 1)))}
         if self.reader:
             card["title"] = f"Trained on {len(self.reader.clips)} clips"
         if self.data.vae != "bundled":

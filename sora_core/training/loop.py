@@ -61,11 +61,19 @@ class Task(Protocol):
     def settings(self) -> dict[str, str]:
         """What the weights mean besides the config, kept with them."""
 
-    def restore(self, settings: dict[str, str]) -> None: ...
+    def restore(self, settings: dict[str, str]) -> None:
+        """Take up what `settings` gave, before the loop is made: networks may come to have another shape."""
+
     def batch(self, step: int, rank: int, world: int) -> Any: ...
     def loss(self, module: nn.Module, batch: Any) -> tuple[Tensor, dict[str, float]]: ...
     def sheet(self, module: nn.Module, path: Path) -> None: ...
     def export(self, module: nn.Module, folder: Path, step: int) -> None: ...
+
+
+def saved_settings(folder: Path) -> dict[str, str]:
+    """What `Task.settings` gave when the state in `folder` was written."""
+    with safe_open(folder / STATE, "pt") as file:
+        return {name: value for name, value in file.metadata().items() if name != "step"}
 
 
 class Averaged:
@@ -146,8 +154,7 @@ class Loop:
     def resume(self):
         """Continue from `state.safetensors`."""
         with safe_open(self.state_path, "pt") as file:
-            settings = file.metadata()
-            self.step = int(settings.pop("step"))
+            self.step = int(file.metadata()["step"])
             parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}}
             for key in file.keys():  # noqa: SIM118 (a safetensors handle, no dict)
                 part, name = key.split(".", 1)
@@ -161,7 +168,6 @@ class Loop:
             raise UserError(
                 f"{self.state_path} was written by another network: {str(error).splitlines()[-1]}"
             ) from None
-        self.task.restore(settings)
         self.ema.tensors = parts["ema"]
         params = [p for group in self.optimizer.param_groups for p in group["params"]]
         states: dict[int, dict[str, Tensor]] = {}

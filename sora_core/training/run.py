@@ -9,7 +9,7 @@ import torch
 
 from ..errors import UserError
 from .data import Reader
-from .loop import STATE, Loop, LoopConfig
+from .loop import STATE, Loop, LoopConfig, saved_settings
 from .parallel import Ranks, processes
 
 if sys.version_info >= (3, 11):
@@ -91,7 +91,9 @@ def _train(kind: str, config: str | Path, out: Path, resume: bool, minutes: floa
         raise UserError(f"There is nothing to resume: {out / STATE} does not exist; start without --resume.")
     torch.manual_seed(settings.seed)  # the weights before the first step
     task = make_task(kind, table, settings, ranks.device, config)
-    if settings.init and not resume:
+    if resume:
+        task.restore(saved_settings(out))
+    elif settings.init:
         task.start_from(settings.init)
     loop = Loop(task, settings, out, ranks=ranks)
     if resume:

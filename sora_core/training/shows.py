@@ -24,7 +24,7 @@ from torch import Tensor
 from ..grid import Geometry
 from ..worlds.caption import caption, caption_with_targets
 from ..worlds.editing import edited, looped
-from ..worlds.presence import presence
+from ..worlds.presence import by_cell, presence
 from ..worlds.render import paths, render, render_morph
 from ..worlds.scene import Scene, sample_scene
 
@@ -192,7 +192,7 @@ def places(shows: list[Show], part: Part, start: int, geometry: Geometry, device
         first = presence(scenes, *size, *strides, device, seen, here.toward(there, share))
         last = presence(ends, *size, *strides, device, seen, there.toward(here, 1 - share))
         share = share[:, seen]
-        moments = torch.cat([share[:, :1], share[:, 1:].unflatten(1, (-1, geometry.t_stride)).mean(2)], dim=1)
+        moments = by_cell(share, 1, geometry.t_stride)
         known[ways] = first.lerp(last, moments[:, :, None, None, None])
     circles = [row for row, show in enumerate(shows) if show.circle]
     known[circles, 0] = known[circles, -1]

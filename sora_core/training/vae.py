@@ -65,7 +65,7 @@ class VAETask:
         first = self._worlds(0, Ranks()) if self.shared else self._worlds(0, Ranks(), VAETaskConfig())
         videos = [part.video for part in first if part.video.shape[2] > 1]
         if videos:
-            self.module.initialize(torch.cat(videos))
+            self.module.initialize(padded(torch.cat(videos), self.geometry))
         if data.freeze_encoder:
             self.module.encoder.requires_grad_(False)
 

@@ -34,12 +34,11 @@ def presence(
     seen: slice = slice(None),
     along: Paths | None = None,
 ) -> Tensor:
-    """(B, t, h, w, PRESENCE) in 0..1 on the latent grid of clips of 1 + k t_stride frames, those `seen` of all: the
-    share of the cell, over its frames, that holds each fact. A thing's facts hold where it is, the background's where
+    """(B, t, h, w, PRESENCE) in 0..1 on the latent grid of clips, of those frames of all that are `seen`: the share of
+    the cell, over its frames, that holds each fact. A thing's facts hold where it is, the background's where
     no thing is; an image has no motion, and what a style does not show is not there. `along`: see `render`."""
     cover = coverage(scenes, frames, height, width, s_stride, device, along)[:, :, seen]
-    later = cover[:, :, 1:].unflatten(2, (-1, t_stride)).mean(3)
-    cover = torch.cat([cover[:, :, :1], later], dim=2)  # (B, 2, t, h, w)
+    cover = by_cell(cover, 2, t_stride)  # (B, 2, t, h, w)
     free = (1 - cover.sum(1)).clamp(min=0)
     facts = torch.zeros(len(scenes), 3, len(PRESENCE), device=device)  # of the two things and the background
     for row, scene in enumerate(scenes):
@@ -54,3 +53,10 @@ def presence(
             held += [f"background colour: {name}" for name in scene.background_colours]
         facts[row, 2, [_INDEX[name] for name in held]] = 1
     return torch.einsum("bsthw,bsf->bthwf", torch.cat([cover, free[:, None]], dim=1), facts).clamp(0, 1)
+
+
+def by_cell(x: Tensor, dim: int, t_stride: int) -> Tensor:
+    """Means along the frames `dim` over those of each latent frame; where the last is not full, its last one stays."""
+    first, later = x.split([1, x.shape[dim] - 1], dim)
+    missing = x.narrow(dim, x.shape[dim] - 1, 1).repeat_interleave(-later.shape[dim] % t_stride, dim)
+    return torch.cat([first, torch.cat([later, missing], dim).unflatten(dim, (-1, t_stride)).mean(dim + 1)], dim)

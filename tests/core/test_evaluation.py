@@ -11,7 +11,7 @@ from PIL import Image
 from sora_core import evaluation
 from sora_core.checkpoint import load, save
 from sora_core.errors import UserError
-from sora_core.evaluation import measures
+from sora_core.evaluation import measures, report
 from sora_core.evaluation.prompts import cases
 from sora_core.evaluation.setting import Setting, held_out, judge, truth
 from sora_core.grid import Grid
@@ -45,6 +45,7 @@ def test_means():
     assert (figure.value, figure.of, figure.met) == (pytest.approx(164 / 3), 3, True), "infinity counts as 100 dB"
     assert figure.low < figure.value < figure.high
     assert measures.mean("PSNR", []).value is None
+    assert measures.mean("contrast", [250.0, 50.0], "% changed").value == 150
 
 
 def test_cases_are_held_out_and_fewer_are_the_first_of_many():
@@ -101,24 +102,31 @@ def test_animate_measures_the_codec_on_frame_0(tmp_path, tiny_checkpoint):
 
 def test_the_whole_report(tmp_path, tiny_checkpoint):
     out = tmp_path / "new" / "folder"
-    report = evaluation.run(out, tiny_checkpoint, count=4, batch=3, steps=1)
-    assert json.loads((out / "report.json").read_text()) == json.loads(json.dumps(report))
-    assert list(report["sections"]) == list(evaluation.SECTIONS)
-    assert report["settings"]["steps"] == 1 and report["settings"]["cfg"] == 2.0, "the change, and the card's default"
-    figures = {f["name"]: f for f in report["sections"]["text"]["tables"]["scorer"]}
+    told = evaluation.run(out, tiny_checkpoint, count=4, batch=3, steps=1)
+    assert json.loads((out / "report.json").read_text()) == json.loads(json.dumps(told))
+    assert list(told["sections"]) == list(evaluation.SECTIONS)
+    assert told["settings"]["steps"] == 1 and told["settings"]["cfg"] == 2.0, "the change, and the card's default"
+    figures = {f["name"]: f for f in told["sections"]["text"]["tables"]["scorer"]}
     assert figures["shape"]["of"] == 4 and figures["shape"]["bar"] == 85
     assert figures["shape"]["low"] <= figures["shape"]["value"] <= figures["shape"]["high"]
-    truths = {f["name"]: f["value"] for f in report["sections"]["clips"]["tables"]["scorer on originals"]}
+    truths = {f["name"]: f["value"] for f in told["sections"]["clips"]["tables"]["scorer on originals"]}
     assert truths["shape"] == 100
-    assert len(report["sections"]["sizes"]["tables"]) == 10
+    assert len(told["sections"]["sizes"]["tables"]) == 10
     text = (out / "report.md").read_text()
     assert "not met" in text, "an untrained network misses bars, and the report says so"
-    pictures = ["bars.png", *(name for s in report["sections"].values() for name in s["sheets"].values())]
+    pictures = ["bars.png", *(name for s in told["sections"].values() for name in s["sheets"].values())]
     for name in pictures:
         assert f"({name})" in text
         with Image.open(out / name) as image:
             assert min(image.size) > 20 and len(image.getcolors(1 << 24)) > 4
     assert not [path for path in out.iterdir() if "part" in path.name]
+
+
+def test_a_share_of_nothing_is_reported_as_not_measured(tmp_path):
+    figures = [measures.share("things", [None], bar=80), measures.share("others", [True, False])]
+    written = report.write(tmp_path, {}, {"long": measures.Result("Long", "No thing was seen.", {"films": figures})})
+    assert [row["value"] for row in written["sections"]["long"]["tables"]["films"]] == [None, 50]
+    assert "not measured" in (tmp_path / "report.md").read_text()
 
 
 def test_a_codec_alone_can_be_evaluated(tmp_path, tiny_checkpoint):

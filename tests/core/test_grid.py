@@ -140,6 +140,17 @@ def test_when_no_size_fits_the_duration_is_named_and_then_the_machine():
         narrow.check_memory(narrow.memory_bytes() // 2)
     with pytest.raises(UserError, match="not even one frame"):
         narrow.check_memory(10)
+    loop = Grid(480, 8, 2048, 8.0, cyclic=True)
+    with pytest.raises(UserError, match=r"at most [0-9]+ frames fit") as error:
+        loop.check_memory(loop.memory_bytes() // 2)
+    assert int(str(error.value).split("at most ")[1].split()[0]) % 4 == 0
+    with pytest.raises(UserError, match="not even one frame"):
+        loop.check_memory(10)
+
+
+def test_a_window_has_whole_patches():
+    grid = Grid(13, 80, 64, 8.0, Geometry(patch=(2, 2, 2)))  # 4 latent frames of 5 x 4 patches
+    assert [grid.tokens_within(window) for window in (1, 2, 3, 4, 9)] == [20, 20, 40, 40, 40] and grid.tokens == 40
 
 
 def test_a_loop_has_no_first_frame():

@@ -212,12 +212,43 @@ def test_a_checkpoint_of_worlds_is_at_home_at_the_size_of_its_last_packs(config,
     packs = (
         "{{end = 0.5, weight = 9, parts = [[2, 5, 48, 48]]}}",
         "{{start = 0.5, weight = 0.5, parts = [[3, 1, 32, 48]]}}",
-        "{{start = 0.5, parts = [[1, 9, 32, 40], [3, 1, 32, 48]]}}",
+        "{{start = 0.5, parts = [[3, 1, 32, 48], [1, 9, 32, 40]]}}",
     )
-    data = {"dit": f"[data]\nvae = '{{vae}}'\npacks = [{', '.join(packs)}]"}
-    main("dit", config("dit", data), out=tmp_path / "out", minutes=1e-4)
-    size = load(tmp_path / "out" / "dit.safetensors").card["size"]
-    assert size == {"width": 32, "height": 40, "frames": 9, "fps": 8.0}
+    path = config("dit", {"dit": f"[data]\nvae = '{{vae}}'\npacks = [{', '.join(packs)}]"})
+
+    def size():
+        return load(tmp_path / "out" / "dit.safetensors").card["size"]
+
+    main("dit", path, out=tmp_path / "out", minutes=1e-9)
+    assert size() == {"width": 48, "height": 48, "frames": 5, "fps": 8.0}
+    main("dit", path, out=tmp_path / "out", resume=True)
+    assert size() == {"width": 32, "height": 40, "frames": 9, "fps": 8.0}
+
+
+@pytest.mark.parametrize("kind", ["vae", "dit"])
+def test_worlds_of_any_length_are_learnt(kind, config, tmp_path):
+    data = {
+        "vae": "[data]\nworld_clips = 2\nnatural_clips = 1\nframes = 7\nsize = 30",
+        "dit": "[data]\nvae = '{vae}'\ndissolves = 0.5\npacks = [{{parts = [[3, 7, 30, 34], [1, 3, 32, 32, 6]]}}]",
+    }
+    main(kind, config(kind, data), out=tmp_path / "out")
+    assert len(rows(tmp_path / "out")) == STEPS
+
+
+def test_a_run_is_resumed_where_captions_have_come_to_hold_other_words(config, folder, tmp_path):
+    def path():
+        written = config("dit", FILES, folder=folder)
+        written.write_text(written.read_text().replace("merges = 20", "merges = 5000"))  # more than there are
+        return written
+
+    main("dit", path(), out=tmp_path / "run", minutes=1e-9)
+    before = load(tmp_path / "run" / "dit.safetensors").text.config
+    words = "a quokka beside a quokka, the quokkas' axolotl, an axolotl"
+    next(folder.glob("*.txt")).write_text(words)
+    main("dit", path(), out=tmp_path / "anew", minutes=1e-9)
+    assert len(load(tmp_path / "anew" / "dit.safetensors").text.config.merges) > len(before.merges)
+    main("dit", path(), out=tmp_path / "run", resume=True)
+    assert load(tmp_path / "run" / "dit.safetensors").text.config == before
 
 
 @pytest.mark.parametrize("kind", ["vae", "dit"])

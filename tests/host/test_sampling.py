@@ -96,7 +96,7 @@ def test_a_soft_mask_means_the_same_to_ksampler_and_to_the_engine(server, engine
     # The host's noise and its schedule "simple", through the engine's Euler with the engine's levels.
     noise = torch.randn(content.shape, generator=torch.manual_seed(3))
     times = torch.arange(1, 1001) / 1000
-    a = float(sampler.flow.shift_for_tokens(320))
+    a = float(sampler.flow.shift_for_tokens(engine.grid().tokens))
     times = (a * times / (1 + (a - 1) * times))[[-1 - int(i * 250) for i in range(4)]]
     level = torch.ones_like(content[:, :1])
     level[:, :, 0] = strength
