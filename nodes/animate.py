@@ -46,11 +46,7 @@ class SoraAnimateImage(io.ComfyNode):
     def execute(cls, latent, image, vae, strength, frame) -> io.NodeOutput:
         canvas = host.canvas_of(latent, vae)
         grid = canvas.grid
-        if not -grid.frames <= frame < grid.frames:
-            raise UserError(
-                f"Frame {frame} is not in a video of {grid.frames} frames: use 0 to {grid.frames - 1}, or -1."
-            )
-        cell = grid.geometry.latent_frames(frame % grid.frames + 1) - 1
+        cell = grid.cell_of(grid.frame_at(frame))
         batch = len(canvas.latent)
         if len(image) not in (1, batch):
             count = "one image" if batch == 1 else f"one image, or {batch}"
@@ -74,6 +70,6 @@ def to_size(image: torch.Tensor, width: int, height: int) -> torch.Tensor:
 
 def encode_still(vae, image: torch.Tensor, grid, cell: int) -> torch.Tensor:
     """(1, H, W, 3) -> (1, C, 1, h, w). The codec's first latent frame stands for one frame and the later ones for
-    several, so for a later place the image is encoded as the end of a still clip."""
-    frames = 1 if cell == 0 else grid.geometry.frames(3)
-    return vae.encode(image.expand(frames, -1, -1, -1))[:, :, -1:]
+    several, so for a place of several the image is encoded as the end of a still clip."""
+    frames = 1 if len(grid.frames_of(cell)) == 1 else grid.geometry.frames(3)
+    return vae.encode(host.whole_cells(image, grid.geometry).expand(frames, -1, -1, -1))[:, :, -1:]

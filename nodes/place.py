@@ -66,7 +66,7 @@ class SoraPlaceFrames(io.ComfyNode):
             )
         latent = host.settled(latent)
         canvas = host.held(latent, model)
-        start = frame_of(frame, canvas)
+        start = canvas.grid.frame_at(frame)
         if clip is not None:
             placed = place_clip(canvas, host.held(clip, model), clip, start, strength)
         elif len(images) > 1:
@@ -74,18 +74,10 @@ class SoraPlaceFrames(io.ComfyNode):
             video = to_size(images, grid.width, grid.height).movedim(-1, 0)[None] * 2 - 1
             placed, _, _ = join.lay(host.Encoder(vae), canvas, video, start, strength)
         else:
-            cell = canvas.grid.geometry.latent_frames(start + 1) - 1
+            cell = canvas.grid.cell_of(start)
             known = encode_still(vae, to_size(images, canvas.grid.width, canvas.grid.height), canvas.grid, cell)
             placed = canvases.place(canvas, known.cpu(), cell, strength)
         return io.NodeOutput(latent | host.canvas_to_latent(placed))
-
-
-def frame_of(frame: int, canvas: Canvas) -> int:
-    """The number of a frame, of which negative ones count from the end."""
-    count = canvas.grid.frames
-    if not -count <= frame < count:
-        raise UserError(f"Frame {frame} is not in a video of {count} frames: use 0 to {count - 1}, or -1.")
-    return frame % count
 
 
 def place_clip(canvas: Canvas, clip: Canvas, latent: dict, frame: int, strength: float) -> Canvas:
@@ -103,11 +95,11 @@ def place_clip(canvas: Canvas, clip: Canvas, latent: dict, frame: int, strength:
             "Sora Encode Video (width, height)."
         )
     length = canvas.latent.shape[2]
-    cell = min(join.first_cell(canvas.grid.geometry, frame, 1), length - 1)
+    cell = min(join.first_cell(canvas.grid, frame, 1), length - 1)
     if cell + clip.latent.shape[2] < length:
         clip = host.with_open_end(latent, clip)
     known = clip.latent[:, :, : length - cell]
     level = torch.full_like(clip.level[:, :, : length - cell], strength).maximum(clip.level[:, :, : length - cell])
-    if cell and known.shape[2] > 1:
+    if known.shape[2] > 1 and len(grid.frames_of(cell)) > 1:
         level[:, :, 0] = 1
     return canvases.place(canvas, known, cell, level)

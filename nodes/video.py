@@ -218,6 +218,7 @@ class SoraDecodeToVideo(io.ComfyNode):
         cls, latent, vae, filename_prefix, format, crf, pixel_format, fps, save_to, audio=None, sound_of=None
     ) -> io.NodeOutput:
         check_rate(fps)
+        latent = host.settled(latent)
         grid = host.grid_of(latent, host.geometry_of(vae), patch_known=False)
         if len(latent["samples"]) != 1:
             clips = len(latent["samples"])

@@ -26,6 +26,7 @@ _RATES = {
     ".mov": (96000, 88200, 48000, 44100),
 }
 _BLOCK = 4096  # samples of silence made at once
+_GAP = 0.1  # seconds without samples that are a gap, and no rounding of their times
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,12 +121,17 @@ class Track:
                 at = last
 
     def _decoded(self, path: Path | io.BytesIO | Waveform) -> Iterator[tuple[int, np.ndarray]]:
-        """(number of the first sample, samples (channels, n)) of a file at this track's rate."""
-        resampler = av.AudioResampler(format="fltp", layout=self.layout, rate=self.rate)
-        position = None
+        """(number of the first sample, samples (channels, n)) of a file at this track's rate. Where its sound stops for
+        a while, or changes its format, what follows is in its own place."""
+        resampler, known, position = None, None, 0
         for time, frame in _frames(path):
-            if position is None:
-                position = round(time * self.rate)
+            kind = frame and (frame.format.name, frame.layout.name, frame.sample_rate)
+            due = round(time * self.rate)
+            if resampler is None or (frame and (kind != known or due - position > _GAP * self.rate)):
+                for part in resampler.resample(None) if resampler else ():
+                    yield position, part.to_ndarray()
+                resampler = av.AudioResampler(format="fltp", layout=self.layout, rate=self.rate)
+                known, position = kind, due
             for part in resampler.resample(frame):
                 samples = part.to_ndarray()
                 yield position, samples
@@ -172,7 +178,7 @@ def _stream(path: Path | io.BytesIO, container: av.container.InputContainer) -> 
 @contextmanager
 def _opened(path: str | os.PathLike | io.BytesIO) -> Iterator[av.container.InputContainer]:
     # bytes get a place of reading of their own: pictures and sound are read beside each other
-    source = io.BytesIO(path.getvalue()) if isinstance(path, io.BytesIO) else str(path)
+    source = io.BytesIO(path.getvalue()) if isinstance(path, io.BytesIO) else os.path.abspath(path)
     try:
         with av.open(source) as container:
             yield container

@@ -91,6 +91,8 @@ def place(canvas: Canvas, latent: Tensor, at: int = 0, strength: float | Tensor 
     """
     channels, t, h, w = canvas.grid.latent_shape
     latent = _to_whole_patches(latent, canvas.grid)
+    if isinstance(strength, Tensor):
+        strength = _to_whole_patches(strength, canvas.grid)
     _check_latent(latent, (channels, None, h, w), canvas.grid)
     check_strength(strength)
     batch, length = len(canvas.latent), latent.shape[2]
@@ -162,6 +164,8 @@ def connect(a: Canvas, b: Canvas, gap: int) -> Canvas:
 def loop(canvas: Canvas, gap: int, context: int = 3) -> Canvas:
     """Close a clip: the clip, `gap` latent frames to invent, and the clip's first `context` latent frames once more,
     so that the gap knows where it leads to. Filled, its first `lap` frames are one lap; what follows is the copy."""
+    if canvas.grid.cyclic:
+        raise UserError("A cyclic loop has neither start nor end: it is closed already.")
     start = min(context, canvas.latent.shape[2])
     if start < 1:
         raise UserError(f"The context of a loop must be at least 1 latent frame, not {context}.")
@@ -368,8 +372,7 @@ def _to_whole_patches(latent: Tensor, grid: Grid) -> Tensor:
     if latent.ndim != 5:
         return latent
     _, _, h, w = grid.latent_shape
-    stride = grid.geometry.s_stride
-    if latent.shape[-2:] == (-(-grid.height // stride), -(-grid.width // stride)):
+    if latent.shape[-2:] == grid.cells[1:]:
         latent = F.pad(latent, (0, w - latent.shape[-1], 0, h - latent.shape[-2], 0, 0), mode="replicate")
     return latent
 

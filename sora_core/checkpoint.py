@@ -31,6 +31,7 @@ from .grid import Geometry
 NETWORKS = ("vae", "dit", "text")
 WEIGHTS = Path(__file__).parent / "weights"
 BUNDLED = (WEIGHTS / "vae.safetensors", WEIGHTS / "dit.safetensors")
+FLOATS = ("F64", "F32", "F16", "BF16")  # safetensors' names of what weights may be stored as
 HUB_FILE = "sora.safetensors"
 
 LARGEST = 1 << 18  # of any number in a config: vocabularies come nearest
@@ -176,9 +177,9 @@ def resolve(name_or_path: str | os.PathLike = "bundled", only: tuple[str, ...] =
         return wanted
     if name.startswith("hf:"):
         return [_download(name)]
-    path = Path(name).expanduser()
-    if not path.is_file():
-        kind = "a folder, not a checkpoint" if path.is_dir() else "not there"
+    path = Path(os.path.expanduser(name))
+    if not os.path.isfile(path):
+        kind = "a folder, not a checkpoint" if os.path.isdir(path) else "not there"
         raise UserError(
             f"{name!r} is {kind}: give the path of a .safetensors file, the name 'bundled', or hf:org/name@revision."
         )
@@ -399,6 +400,10 @@ def _build(header: Header, network: str, device, dtype) -> nn.Module:
             raise UserError(
                 f"{header.path.name} disagrees with its config: {name!r} has the shape {present[name]}, not {shape}."
             )
+    for name in expected:
+        if header.dtypes[name] not in FLOATS:
+            held = f"{name!r} as {header.dtypes[name]}"
+            raise UserError(f"{header.path.name} holds {held}: what can be loaded are {', '.join(FLOATS)}.")
     module.load_state_dict(dict(_tensors(header, network)), assign=True)
     return module.to(device=device, dtype=dtype).eval().requires_grad_(False)
 

@@ -147,18 +147,27 @@ def read_mask(path: str | os.PathLike, clip: Clip, grid: Grid) -> Tensor:
 
 
 def read_tags(path: str | os.PathLike) -> dict[str, str]:
-    """What a file of this program says about how it was made: prompt, seed, settings; empty for other files."""
+    """What a file of this program says about how it was made: prompt, seed, settings; empty for other files. What
+    ComfyUI writes as the prompt, a graph of nodes, is none."""
     try:
         if is_image(path):
             with Image.open(path) as image:
                 found = dict(image.info) if image.format == "PNG" else json.loads(image.getexif()[0x010E])
         else:
-            with av.open(str(path)) as container:
+            with av.open(os.path.abspath(path)) as container:
                 found = {key.lower(): value for key, value in container.metadata.items()}
-    except (OSError, ValueError, KeyError, av.error.FFmpegError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, av.error.FFmpegError):
         return {}
     known = ("prompt", "seed", "settings")
-    return {key: found[key] for key in known if isinstance(found, dict) and isinstance(found.get(key), str)}
+    told = {key: found[key] for key in known if isinstance(found, dict) and isinstance(found.get(key), str)}
+    return {key: text for key, text in told.items() if key != "prompt" or not _is_graph(text)}
+
+
+def _is_graph(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def alike(paths: list[Path], width: int | None, height: int | None, fps: float | None) -> list[Clip]:

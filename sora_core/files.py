@@ -2,13 +2,15 @@
 
 What is being written is in a hidden folder whose name is plainly ours and which its process has locked. The system
 gives the lock back when the process ends, however it ends. So the next process that writes beside it can tell what a
-killed one left behind from what another one is writing, and removes it. Where folders cannot be locked (Windows, most
-network file systems) nobody can tell, and it stays.
+killed one left behind from what another one is writing, and removes it. A lock says nothing to other machines that
+share a folder, so the name says whose it is; where folders cannot be locked (Windows) nobody can tell, and it stays.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import re
 import secrets
 import shutil
@@ -28,7 +30,8 @@ except ImportError:  # Windows
 
 _FULL = {ENOSPC, EDQUOT, EFBIG}
 _REFUSED = _FULL | {EACCES, EPERM, EROFS, EIO}
-_PART = re.compile(r"\..+\.[0-9a-f]{8}\.sora-part")
+MACHINE = hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()
+_PART = re.compile(rf"\..+\.{MACHINE}[0-9a-f]{{8}}\.sora-part")
 
 
 def explain(error: OSError, path: str | os.PathLike) -> UserError:
@@ -45,11 +48,13 @@ def check_writable(path: str | os.PathLike) -> Path:
     Raises:
         UserError: the folder cannot be made or written to, or `path` is a folder.
     """
-    path = Path(path).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(path))
+    if os.path.isdir(path):
         raise UserError(f"{path} is a folder: name a file in it.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            path.lstat()  # refuses a name that is too long
         with tempfile.TemporaryFile(dir=path.parent):  # has no name, so that an interrupt here leaves nothing
             pass
     except OSError as error:
@@ -71,7 +76,7 @@ def replacing(path: str | os.PathLike, *, folder: bool = False) -> Iterator[Path
         UserError: the file cannot be written (folder, rights, full disk). Errors of other files pass.
     """
     path = check_writable(path)
-    part = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.sora-part")
+    part = path.with_name(f".{path.stem[:40]}.{MACHINE}{secrets.token_hex(4)}.sora-part")
     try:
         with _held(part):
             if folder:

@@ -18,6 +18,11 @@ from .errors import UserError
 MAX_STEPS = 1000
 
 
+def double(x: Tensor) -> Tensor:
+    """`x` in float64; on the CPU where its device knows none (Apple's GPUs)."""
+    return x.cpu().double() if x.device.type == "mps" else x.double()
+
+
 def interpolate(x0: Tensor, e: Tensor, s: Tensor | float) -> Tensor:
     """x_s = (1 - s) x0 + s e. At s = 0 the result is x0 bit for bit."""
     return (1 - s) * x0 + s * e

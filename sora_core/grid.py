@@ -168,11 +168,15 @@ class Grid:
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:
         """(C, t, h, w) of the latent; t, h and w are rounded up to whole patches."""
+        t, h, w = (round_up(n, patch) for n, patch in zip(self.cells, self.geometry.patch, strict=True))
+        return self.geometry.channels, t, h, w
+
+    @property
+    def cells(self) -> tuple[int, int, int]:
+        """(t, h, w) of a latent that covers the video and is not filled up to whole patches."""
         g = self.geometry
-        pt, py, px = g.patch
-        h, w = -(-self.height // g.s_stride), -(-self.width // g.s_stride)
         t = self.frames // g.t_stride if self.cyclic else g.latent_frames(self.frames)
-        return g.channels, round_up(t, pt), round_up(h, py), round_up(w, px)
+        return t, -(-self.height // g.s_stride), -(-self.width // g.s_stride)
 
     @property
     def patches(self) -> tuple[int, int, int]:
@@ -189,12 +193,33 @@ class Grid:
         moments, ny, nx = self.patches
         return min(moments, -(-window // self.geometry.patch[0])) * ny * nx
 
+    def frame_at(self, number: int) -> int:
+        """The frame with this number, of which negative ones count from the end, so that -1 is the last.
+
+        Raises:
+            UserError: there is none.
+        """
+        if not -self.frames <= number < self.frames:
+            raise UserError(
+                f"Frame {number} is not in a video of {self.frames} frames: use 0 to {self.frames - 1}, or -1."
+            )
+        return number % self.frames
+
+    def cell_of(self, frame: int) -> int:
+        """The latent frame that a frame belongs to."""
+        stride = self.geometry.t_stride
+        return frame // stride if self.cyclic else self.geometry.latent_frames(frame + 1) - 1
+
+    def frames_of(self, cell: int) -> range:
+        """The frames that a latent frame stands for: the first for one alone unless the video is a loop."""
+        stride = self.geometry.t_stride
+        end = stride * (cell + 1) if self.cyclic else self.geometry.frames(cell + 1)
+        return range(max(0, end - stride), end)
+
     def moment(self, latent_frame: int) -> float:
         """Seconds from the start to the middle of the frames that a latent frame stands for."""
-        stride = self.geometry.t_stride
-        end = stride * (latent_frame + 1) if self.cyclic else self.geometry.frames(latent_frame + 1)
-        start = max(0, end - stride)
-        return (start + end) / 2 / self.fps
+        frames = self.frames_of(latent_frame)
+        return (frames.start + frames.stop) / 2 / self.fps
 
     @property
     def seconds(self) -> float:

@@ -197,8 +197,7 @@ def paste(chunks: Iterable[Tensor], originals: Iterable[Tensor], canvas: Canvas)
             original = next(originals, None)
             if original is None:
                 break
-            cell = (at + i) // grid.geometry.t_stride if grid.cyclic else grid.geometry.latent_frames(at + i + 1) - 1
-            made = (canvas.level[:1, :, cell] > 0).float()  # (1, 1, h, w)
+            made = (canvas.level[:1, :, grid.cell_of(at + i)] > 0).float()  # (1, 1, h, w)
             made = made.repeat_interleave(stride, -2).repeat_interleave(stride, -1)[..., : grid.height, : grid.width]
             wide = F.max_pool2d(made, reach, 1, reach // 2)
             weight = F.avg_pool2d(wide, reach, 1, reach // 2, count_include_pad=False)
@@ -302,24 +301,21 @@ def lay(codec: Encoder, canvas: Canvas, video: Tensor, frame: int, strength: flo
         UserError: the frame lies outside the canvas; see `canvas.place`.
     """
     grid, stride = canvas.grid, codec.geometry.t_stride
-    if not 0 <= frame < grid.frames:
-        raise UserError(f"Frame {frame} is not in a video of {grid.frames} frames: use 0 to {grid.frames - 1}.")
-    last = codec.geometry.latent_frames(grid.frames) - 1
+    frame = grid.frame_at(frame)
     if video.shape[2] == 1:  # a still is the same in every cell
-        cell = codec.geometry.latent_frames(frame + 1) - 1
-        return canvases.place(canvas, codec.encode(video).cpu(), cell, strength), frame, 1
-    cell = min(first_cell(codec.geometry, frame, stride), last)
-    start = 0 if cell == 0 else 1 + stride * (cell - 1)
+        return canvases.place(canvas, codec.encode(video).cpu(), grid.cell_of(frame), strength), frame, 1
+    cell = min(first_cell(grid, frame, stride), grid.cells[0] - 1)
+    start, alone = grid.frames_of(cell).start, len(grid.frames_of(cell)) == 1
     length = min(video.shape[2], grid.frames - start)
     if length < grid.frames - start:
-        whole = (length - 1) // stride * stride + 1 if cell == 0 else max(1, length // stride) * stride
+        whole = (length - 1) // stride * stride + 1 if alone else max(1, length // stride) * stride
         length = min(length, whole)
     video = video[:, :, :length]
-    latent = codec.encode(video).cpu() if cell == 0 else _true_cells(codec, video, 0, -(-length // stride))
+    latent = codec.encode(video).cpu() if alone else _true_cells(codec, video, 0, -(-length // stride))
     return canvases.place(canvas, latent, cell, strength), start, length
 
 
-def first_cell(geometry: Geometry, frame: int, shown: int) -> int:
+def first_cell(grid: Grid, frame: int, shown: int) -> int:
     """The latent frame with which a clip begins, so that its first frame comes nearest to a frame of the canvas; of two
     as near, the later one.
 
@@ -327,7 +323,8 @@ def first_cell(geometry: Geometry, frame: int, shown: int) -> int:
         shown: how many frames of the clip that latent frame ends with: all of them, `t_stride`, where the clip was
             encoded behind a still, and one where its latent stands for itself.
     """
-    return 0 if frame == 0 else math.floor((frame + shown - 1) / geometry.t_stride + 0.5)
+    whole = int(grid.cyclic)  # the first latent frame of a loop stands for as many frames as the others
+    return max(0, math.floor((frame + shown - 1 + whole) / grid.geometry.t_stride + 0.5) - whole) if frame else 0
 
 
 def some_new(count: int) -> int:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .flow import double
+
 JUMP = 0.04  # of all steps: RePaint goes back by 10 of 250
 
 
@@ -21,7 +23,7 @@ def noised_again(x: Tensor, noise: Tensor, low: Tensor | float, high: Tensor | f
     x_low = (1 - low) x0 + low e. With a = (1 - high) / (1 - low), a x_low + sqrt(high^2 - (a low)^2) e' has the content
     (1 - high) x0 and noise of size `high`. At low = high nothing is added; at high = 1 nothing is left of x.
     """
-    low, high = (torch.as_tensor(level, dtype=torch.float64, device=x.device) for level in (low, high))
+    low, high = (double(torch.as_tensor(level)) for level in (low, high))
     a = torch.where(high > low, (1 - high) / (1 - low), torch.ones_like(high))
     added = (high**2 - (a * low) ** 2).clamp(min=0).sqrt()
     return a.to(x) * x + added.to(x) * noise

@@ -96,7 +96,7 @@ def dpmpp_2m(denoise: Denoise, x: Tensor, schedule: Tensor, mask: Tensor, callba
     """
 
     def log_snr(s: float) -> Tensor:
-        level = mask.double() * s
+        level = flow.double(mask) * s
         return torch.log1p(-level) - torch.log(level)
 
     before, s_before = None, 1.0
@@ -106,7 +106,9 @@ def dpmpp_2m(denoise: Denoise, x: Tensor, schedule: Tensor, mask: Tensor, callba
         if before is not None and r > 0:
             now = log_snr(s)
             ratio = (log_snr(r) - now) / (now - log_snr(s_before))
-            ratio = torch.where(mask > 0, ratio, torch.zeros_like(ratio)).to(x.dtype)  # infinities cancel where kept
+            ratio = torch.where(flow.double(mask) > 0, ratio, torch.zeros_like(ratio)).to(
+                x
+            )  # infinities cancel where kept
             target = x0 + ratio / 2 * (x0 - before)
         x = target + r / s * (x - target)  # alpha' (1 - e^-h) = 1 - s'/s: the integrator of Euler's step
         before, s_before = x0, s

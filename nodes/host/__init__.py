@@ -25,7 +25,7 @@ from .latents import (
 from .model import make_model
 from .sampling import fill
 from .schema import ADVANCED, schema
-from .streaming import Encoder, decode_stream, encode_stream
+from .streaming import Encoder, decode_stream, encode_stream, whole_cells
 from .text import make_clip
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "size_of",
     "stills_of",
     "timeline_conditioning",
+    "whole_cells",
     "with_open_end",
 ]
 

@@ -16,7 +16,7 @@ from .model import SoraModel
 from .streaming import encode_stream
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # the host compares what positive and negative tell: tensors are no yes or no
 class Told:
     """The texts of a timeline, for a model that reads them all in one pass.
 

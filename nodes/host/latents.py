@@ -46,7 +46,7 @@ def grid_of(latent: dict, geometry: Geometry, patch_known: bool = True) -> Grid:
             "Sora Patch Grid, or encode with its VAE."
         )
     grid = Grid(**noted | {"geometry": geometry})
-    if grid.latent_shape[1:] == (t, h, w):
+    if all(n in sizes for n, *sizes in zip((t, h, w), grid.cells, grid.latent_shape[1:], strict=True)):
         return grid
     return Grid(geometry.frames(t), h * geometry.s_stride, w * geometry.s_stride, grid.fps, geometry)
 
@@ -97,7 +97,7 @@ def with_open_end(latent: dict, canvas: Canvas) -> Canvas:
 
 
 def geometry_for(latent: dict, model=None) -> Geometry:
-    """The geometry of the model that a LATENT is for: None where the LATENT says so itself.
+    """The geometry of the model that a LATENT is for: `model`'s, or without it what the LATENT says.
 
     Raises:
         UserError: neither is there.
@@ -135,9 +135,10 @@ def settled(latent: dict) -> dict:
     The host leaves the mask on. That it has been used shows in the content, which is not the one it was made for.
     """
     samples, content = latent["samples"], latent.get("sora_content")
-    if content is None or content.shape != samples.shape or torch.equal(content, samples.to(content)):
+    if content is None or content.shape[1:] != samples.shape[1:]:
         return latent
-    return filled(latent, samples)
+    first = samples[0].to(content)  # other nodes may have taken some of a batch, or repeated it
+    return latent if any(torch.equal(first, one) for one in content) else filled(latent, samples)
 
 
 def filled(latent: dict, samples: torch.Tensor) -> dict:

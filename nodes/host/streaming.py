@@ -22,10 +22,11 @@ import comfy.ldm.wan.vae
 import comfy.ldm.wan.vae2_2
 import comfy.model_management
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...sora_core.errors import UserError
-from ...sora_core.grid import Grid
+from ...sora_core.grid import Geometry, Grid
 from .codec import HostVAE, tile_for
 from .geometry import geometry_of
 from .latents import grid_of
@@ -74,17 +75,26 @@ def _led_in(vae, samples: Tensor, grid: Grid) -> tuple[Tensor, int]:
 def encode_stream(vae, frames: Iterable[Tensor]) -> Tensor:
     """Frames (n, height, width, 3) in [0, 1], in pieces of any length, as the samples of a LATENT: (1, C, t, h, w).
 
-    A film whose length is not 1 + stride * k is continued by its last frame. The VAE must fit the size: ours takes any,
-    the host's cut off what is beyond a multiple of their cell.
+    A film whose length is not 1 + stride * k is continued by its last frame, a picture that is no whole cells by its
+    border.
 
     Raises:
         UserError: there is no frame.
     """
-    stride = geometry_of(vae).t_stride
-    parts = [part.float().cpu() for part in _encoded(vae, _whole_groups(_frames_of(frames), stride))]
+    geometry = geometry_of(vae)
+    whole = (whole_cells(part, geometry) for part in frames)
+    parts = [part.float().cpu() for part in _encoded(vae, _whole_groups(_frames_of(whole), geometry.t_stride))]
     if not parts:
         raise UserError("There is no frame to encode: choose a range that the video has.")
     return torch.cat(parts, dim=2)
+
+
+def whole_cells(images: Tensor, geometry: Geometry) -> Tensor:
+    """(n, height, width, 3) with its border repeated until both sides are whole cells, of which a VAE of the host would
+    cut off the rest."""
+    short = [-side % geometry.s_stride for side in images.shape[1:3]]
+    padded = F.pad(images.movedim(-1, 1), (0, short[1], 0, short[0]), mode="replicate")
+    return padded.movedim(1, -1) if any(short) else images
 
 
 class Encoder:

@@ -60,7 +60,7 @@ class FramesVideo(Input.Video):
     def as_trimmed(self, start_time=0.0, duration=0.0, strict_duration=False):
         start = round((start_time or 0.0) * self.fps)
         start = start if start >= 0 else max(0, start + len(self.paths))  # the host counts such from the end
-        stop = start + round(duration * self.fps) if duration else len(self.paths)
+        stop = start + max(1, round(duration * self.fps)) if duration else len(self.paths)
         if start >= len(self.paths) or (strict_duration and stop > len(self.paths)):
             return None
         return FramesVideo(self.paths[start:stop], self.fps)
@@ -75,7 +75,7 @@ def film_of(video) -> Film:
     if type(video).get_stream_source is Input.Video.get_stream_source:  # the host's default: into an H.264 in memory
         made = video.get_components()
         _, height, width, _ = made.images.shape
-        sound = made.audio and Waveform(made.audio["waveform"][0].numpy(), made.audio["sample_rate"])
+        sound = made.audio and Waveform(made.audio["waveform"][0].float().cpu().numpy(), made.audio["sample_rate"])
         return Film(made.images, sound, width, height, float(made.frame_rate))
     source = video.get_stream_source()
     source = Path(source) if isinstance(source, str) else source

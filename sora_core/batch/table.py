@@ -22,7 +22,7 @@ UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')  # in a file name of one of t
 NUMBERED = re.compile(r"(.+)-[0-9]+")  # so are several files of a row called
 LOCAL = ("file", "local")  # protocols of fsspec whose files are read here, at no cost worth speaking of
 BLOCK = 1 << 20
-LONGEST = 80  # characters of a name that may come out of one cell
+LONGEST = 80  # bytes of a name that may come out of one cell
 
 
 @dataclass(frozen=True)
@@ -68,15 +68,16 @@ def read(path: str | Path) -> list[dict]:
 
 def _csv(path: Path) -> list[dict]:
     with path.open(newline="", encoding="utf-8-sig") as file:
-        table = csv.DictReader(file, restkey="", strict=True)
+        table = csv.DictReader(file, strict=True)
         try:
             rows = list(table)
         except csv.Error as error:
             raise UserError(f"Line {table.line_num} of {path} cannot be read: {error}.") from error
     for number, row in enumerate(rows, 1):
-        if "" in row:
+        if None in row:
             raise UserError(f"Row {number} of {path} has more cells than there are columns: quote cells with commas.")
-    return [{name: cell for name, cell in row.items() if cell is not None} for row in rows]
+    # a column without a name numbers the rows, as pandas does, or is an empty one of a spreadsheet
+    return [{name: cell for name, cell in row.items() if name and cell is not None} for row in rows]
 
 
 def _jsonl(path: Path) -> list[dict]:
@@ -231,4 +232,4 @@ def fill(template: str, cells: dict, where: str):
 
 def safe_name(text: str) -> str:
     """A cell as a part of a file name."""
-    return UNSAFE.sub("_", text)[:LONGEST].strip(" .") or "_"
+    return UNSAFE.sub("_", text).encode()[:LONGEST].decode(errors="ignore").strip(" .") or "_"

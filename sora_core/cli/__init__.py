@@ -56,7 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"sora: {str(stop) or 'interrupted; nothing half done was left.'}", file=sys.stderr)
         return 130
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "memory" not in str(error):  # torch says it in a RuntimeError
+        said = ("out of memory", "not enough memory", "allocate memory")  # torch says it in a RuntimeError
+        if not isinstance(error, MemoryError) and not any(words in str(error) for words in said):
             raise
         print("sora: This is more than the memory holds: ask for a smaller size or fewer frames.", file=sys.stderr)
         return 2

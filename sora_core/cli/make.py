@@ -54,7 +54,10 @@ class Making:
         prompt = None if asked.timeline is None else Timeline.parse(asked.timeline)
         if prompt is None and words and (self.prompt or len(words) > most):
             prompt = words.pop()
-            prompt = sys.stdin.read() if prompt == "-" else prompt
+            try:
+                prompt = sys.stdin.read() if prompt == "-" else prompt
+            except UnicodeDecodeError:
+                raise UserError("The prompt that was piped in is not text in UTF-8: save it so.") from None
         if len(words) > most and asked.timeline is not None:
             raise UserError(f"sora {self.name} takes either PROMPT or --timeline, not both, and each in quotes.")
         if len(words) > most:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import UserError
@@ -264,13 +265,26 @@ def plan_refine(asked, pipeline):
     check_strength(asked.strength)
     small = probe(asked.files[0])
     tags = read_tags(asked.files[0])
-    asked.prompt = tags.get("prompt", "") if asked.prompt is None else asked.prompt
-    if asked.seed is None and tags.get("seed", "").lstrip("-").isdigit():
-        asked.seed = int(tags["seed"])
+    if asked.prompt is None:
+        asked.prompt = _told(tags.get("prompt", ""), small.seconds)
+    if asked.seed is None:
+        with suppress(KeyError, ValueError):
+            asked.seed = int(tags["seed"])
     times = canvas.enlargement(pipeline.grid(small.width, small.height, 1), pipeline.grid(width, height, 1))
     clip = _whole(asked, pipeline, (width, height))
     refined = replace(canvas.edit(_held(clip, pipeline), asked.strength), scale=times)
     return _film(refined, _sound(clip), clip.changes)
+
+
+def _told(tag: str, seconds: float):
+    """The prompt that a file says of itself: a timeline where it is one of the whole film and not of a part of it."""
+    from ..timeline import Timeline
+
+    try:
+        timeline = Timeline.parse(tag)
+    except UserError:
+        return tag
+    return timeline if timeline.spans[-1].end >= seconds - 1 else ", then ".join(span.prompt for span in timeline.spans)
 
 
 # -------------------------------------------------------------------------------------------------------------- helpers

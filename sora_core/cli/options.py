@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import time
 from pathlib import Path
 
@@ -115,8 +116,8 @@ def positive(text: str) -> float:
 
 def folder(text: str) -> Path:
     """A folder that is there or can be made."""
-    path = Path(text).expanduser()
-    if path.exists() and not path.is_dir():
+    path = Path(os.path.expanduser(text))
+    if os.path.exists(path) and not os.path.isdir(path):
         raise argparse.ArgumentTypeError(f"{text} is a file, not a folder")
     return path
 

@@ -25,8 +25,8 @@ class DiTConfig:
             object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON gives lists
         if self.width % self.heads:
             raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
-        if self.head_width % 8:
-            raise ValueError(f"width / heads = {self.head_width} must be a multiple of 8, so that t, y and x share it")
+        if self.head_width % 16:
+            raise ValueError(f"width / heads = {self.head_width} must be a multiple of 16, so that t, y and x share it")
         if len(self.patch) != 3 or min(self.patch) < 1:
             raise ValueError(f"patch must be three positive sizes, not {self.patch}")
         if not 0 < self.shift < math.inf:

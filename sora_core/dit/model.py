@@ -12,6 +12,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..flow import double
 from ..layers import RMSNorm, rope_table, rotate
 from .config import DiTConfig
 from .layers import LocalMix, gelu, modulate, row_of, sinusoids
@@ -379,10 +380,12 @@ def _distinct(
     p, q, r = patch
     row = clip[:, None] if told is None else told.to(level.device)
     per_token = level[:, 0, ::p, ::q, ::r].expand(b, *grid)
-    keys = (per_token.double() + 4 * row[:, :, None, None]).flatten()  # levels lie in [0, 1]: no two texts share a key
-    keys, index = torch.unique(keys, return_inverse=True)
+    per_token = double(per_token)  # levels lie in [0, 1]: no two texts share a key
+    keys, index = torch.unique(
+        (per_token + 4 * row.to(per_token.device)[:, :, None, None]).flatten(), return_inverse=True
+    )
     row = keys.div(4, rounding_mode="floor")
-    return (keys - 4 * row).float(), row.long(), index
+    return tuple(found.to(level.device) for found in ((keys - 4 * row).float(), row.long(), index))
 
 
 def _runs(told: Tensor, tokens: int) -> list[tuple[int, int]]:

@@ -200,9 +200,9 @@ def _pixels(frame: av.VideoFrame, reformatter: VideoReformatter) -> Tensor:
 
 
 def _check_file(path: Path) -> None:
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UserError(f"{path} is a folder, not a file.")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"{path} is not there.")
     if path.stat().st_size == 0:
         raise UserError(f"{path} is empty.")
@@ -240,7 +240,7 @@ class _Opened:
         try:
             # bytes get a place of reading of their own: they are often read twice at the same time
             in_memory = isinstance(self.path, io.BytesIO)
-            self.container = av.open(io.BytesIO(self.path.getvalue()) if in_memory else str(self.path))
+            self.container = av.open(io.BytesIO(self.path.getvalue()) if in_memory else os.path.abspath(self.path))
         except (av.error.FFmpegError, ValueError) as error:
             raise UserError(f"{name_of(self.path)} is no video that can be read: {_reason(error)}.") from error
         if not self.container.streams.video:

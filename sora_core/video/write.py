@@ -42,7 +42,8 @@ def check_frames(video: Tensor, height: int, width: int) -> Tensor:
 
 def tags_of(metadata: Mapping[str, object] | None) -> dict[str, str]:
     """What made a film, as text: values that are not text become JSON."""
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in (metadata or {}).items()}
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in (metadata or {}).items()}
+    return {key: text.encode(errors="replace").decode() for key, text in texts.items()}  # no half of a surrogate pair
 
 
 def to_integers(frame: Tensor, levels: int = 255) -> np.ndarray:
@@ -57,7 +58,7 @@ def check_output(path: str | os.PathLike, frames: int | None = None) -> Path:
     Raises:
         UserError: an ending that is not known, an image's ending for several frames, a folder that cannot be written.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     ending = path.suffix.lower()
     if ending not in VIDEO_ENDINGS + IMAGE_ENDINGS:
         known = ", ".join(e[1:] for e in VIDEO_ENDINGS + IMAGE_ENDINGS)
@@ -170,7 +171,7 @@ class _Muxer:
     def __enter__(self) -> _Muxer:
         writer = self.writer
         options = {"movflags": "use_metadata_tags+faststart"} if writer.ending in (".mp4", ".mov") else {}
-        self.container = av.open(str(writer._part), "w", options=options)
+        self.container = av.open(os.path.abspath(writer._part), "w", options=options)
         try:
             self._add_streams()
         except BaseException:
@@ -233,11 +234,13 @@ class _Muxer:
 
     def __exit__(self, kind, error, trace):
         try:
-            if kind is None:
-                self.container.mux(self.stream.encode(None))
-                if self.track:
-                    self.track.close()
-            self.container.close()
+            try:
+                if kind is None:
+                    self.container.mux(self.stream.encode(None))
+                    if self.track:
+                        self.track.close()
+            finally:
+                self.container.close()
         except av.error.FFmpegError as failure:
             if kind is None:
                 raise explain(failure, self.writer.path) from failure

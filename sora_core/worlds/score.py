@@ -52,7 +52,7 @@ def score(video: torch.Tensor) -> Reading:
     """Read a clip, (3, T, H, W) in [-1, 1], of any size and length; one frame is a picture."""
     rgb, lab, ground, wall, found = _look(video)
     frames, height, width = rgb.shape[:3]
-    counts = np.bincount([min(len(figures), 3) for figures in found if figures] or [0])
+    counts = np.bincount([min(len(figures), 3) for figures in found if figures or not wall] or [0])
     count = int(counts.argmax())
     if wall:
         count = min(count, 1)

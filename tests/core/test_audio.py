@@ -60,6 +60,19 @@ def test_pieces_of_sound_at_their_times(tmp_path, ending, rate, channels):
     assert tones_of(film)[:5] == [0, 800, 1200, 0, 400]
 
 
+def test_sound_after_a_gap_and_in_another_format_is_in_its_place(tmp_path, monkeypatch):
+    def tone(hertz, rate, layout):
+        wave = np.sin(2 * np.pi * hertz * np.arange(rate // 2) / rate).astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(np.stack([wave] * (1 + (layout == "stereo"))), "fltp", layout)
+        frame.sample_rate = rate
+        return frame
+
+    blocks = [(0.0, tone(400, 44100, "stereo")), (1.0, tone(800, 44100, "stereo")), (1.5, tone(1200, 22050, "mono"))]
+    a = write_tones(tmp_path / "a.wav", [400])
+    monkeypatch.setattr("sora_core.audio._frames", lambda path: iter([*blocks, (2.0, None)]))
+    assert tones_of(write_film(tmp_path / "film.mp4", 16, [Sound(a, 0.0, 0.0, 2.0)]))[:4] == [400, 0, 800, 1200]
+
+
 def test_sounds_of_different_files_make_one_track(tmp_path):
     a = write_tones(tmp_path / "a.wav", [400, 800], 44100, 2)
     b = write_tones(tmp_path / "b.wav", [1200, 1600], 16000, 1)

@@ -274,6 +274,15 @@ def test_the_three_kinds_of_table_hold_the_same(tmp_path):
     assert table.read(tmp_path / "t.jsonl") == table.read(tmp_path / "t.parquet") == rows
 
 
+def test_columns_without_a_name_are_left_out(tmp_path):
+    (tmp_path / "t.csv").write_text(",text,\n0,a ball,\n1,a star,\n")  # by pandas, and by a spreadsheet
+    assert table.read(tmp_path / "t.csv") == [{"text": "a ball"}, {"text": "a star"}]
+
+
+def test_names_are_short_in_any_alphabet():
+    assert table.safe_name("星" * 80) == "星" * 26 and table.safe_name("a" * 100) == "a" * 80
+
+
 def test_json_lines_end_where_json_says(tmp_path):
     """Unicode knows more line ends than JSON, which allows these inside a string."""
     rows = [{"text": "a red\u2028ball\u2029by\u0085night"}, {"text": "a blue star"}]

@@ -227,6 +227,8 @@ def test_tensors_that_disagree_are_named(saved):
         ({"dit.extra": torch.zeros(1)}, "unexpected tensor 'dit.extra'"),
         ({"dit.patch_in.weight": torch.zeros(32, 17)}, "'dit.patch_in.weight' has the shape (32, 17), not (32, 16)"),
         ({"vae.latent_mean": torch.full((4,), float("nan"))}, "'vae.latent_mean' holds values that are not finite"),
+        ({"vae.latent_mean": torch.zeros(4, dtype=torch.int8)}, "holds 'vae.latent_mean' as I8: what can be loaded"),
+        ({"vae.latent_mean": torch.zeros(4).to(torch.float8_e4m3fn)}, "holds 'vae.latent_mean' as F8_E4M3"),
     ]:
         saved.write_bytes(original)
         rewrite(saved, tensors)

@@ -343,6 +343,28 @@ def test_more_memory_than_there_is(sora, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    "says, full",
+    [
+        ("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes", True),
+        ("CUDA out of memory. Tried to allocate 9 GiB", True),
+        ("CUDA error: an illegal memory access was encountered", False),
+    ],
+)
+def test_only_a_lack_of_memory_is_called_so(sora, tmp_path, monkeypatch, says, full):
+    def fail(*_, **__):
+        raise RuntimeError(says)
+
+    monkeypatch.setattr("sora_core.pipeline.sample", fail)
+    words = ("generate", "x", "-o", tmp_path / "a.mp4", "--size", "32x32", "--frames", 1)
+    if full:
+        code, _, err = sora(*words)
+        assert code == 2 and "more than the memory holds" in one_sentence(err)
+    else:
+        with pytest.raises(RuntimeError, match="illegal memory access"):
+            sora(*words)
+
+
 # ---------------------------------------------------------------------------------------------- in a process of its own
 
 

@@ -297,6 +297,37 @@ def test_refine_takes_prompt_and_seed_of_the_file(sora, film, tmp_path):
     assert code == 0 and (result["prompt"], result["seed"], result["width"], result["height"]) == ("a ball", 7, 64, 48)
 
 
+def test_refine_reads_a_timeline_of_the_file(sora, film, tmp_path):
+    small = film(frames=17, tags={"prompt": "0-1s: a ball; 1-2s: a star", "seed": "²"})
+    code, said, _ = sora("refine", small, "--size", "64x48", "-o", tmp_path / "a.mp4", "--json")
+    assert code == 0 and json.loads(said.splitlines()[-1])["prompt"] == "0-1s: a ball; 1-2s: a star"
+    longer = film(frames=33, tags={"prompt": "0-1s: a ball; 1-2s: a star"})  # of the frames that were added
+    code, said, _ = sora("refine", longer, "--size", "64x48", "-o", tmp_path / "b.mp4", "--json")
+    assert code == 0 and json.loads(said.splitlines()[-1])["prompt"] == "a ball, then a star"
+
+
+@pytest.mark.parametrize("ending", ["mp4", "png"])
+def test_a_graph_of_nodes_is_no_prompt(film, ending):
+    graph = json.dumps({"1": {"class_type": "SaveVideo", "inputs": {}}})
+    assert read_tags(film(f"a.{ending}", 1, tags={"prompt": graph, "seed": "7"})) == {"seed": "7"}
+    assert read_tags(film(f"b.{ending}", 1, tags={"prompt": "[" * 100_000})) == {"prompt": "[" * 100_000}
+
+
+def test_names_with_colons_are_files_and_no_protocols(sora, film, tmp_path, monkeypatch):
+    film("2024-05-01T12:30:00.mp4", 5, sound=True)
+    monkeypatch.chdir(tmp_path)
+    code, _, err = sora("extend", "2024-05-01T12:30:00.mp4", "on", "--frames", 4, "-o", "on:1.mp4")
+    assert code == 0, err
+    assert probe("on:1.mp4").frames == 9
+
+
+def test_half_a_surrogate_pair_in_a_prompt_is_written_as_a_question_mark(sora, tmp_path):
+    for name in ("a.mp4", "a.png"):
+        code, _, err = sora("generate", "a \udcff ball", "-o", tmp_path / name, "--size", "32x32", "--frames", 1)
+        assert code == 0, err
+        assert read_tags(tmp_path / name)["prompt"] == "a ? ball"
+
+
 @pytest.mark.parametrize("ending", ["mp4", "webm", "png", "jpg", "webp"])
 def test_a_file_says_how_it_was_made(film, ending):
     path = film(f"a.{ending}", 1, tags={"prompt": "a ball", "seed": "7", "settings": {"steps": 2}})

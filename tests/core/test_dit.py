@@ -134,6 +134,8 @@ def test_a_wrong_latent_is_refused(dit):
 def test_a_wrong_config_is_refused():
     with pytest.raises(ValueError, match="multiple of heads"):
         DiTConfig(width=100, depth=1, heads=3, text_width=8)
+    with pytest.raises(ValueError, match="multiple of 16"):
+        DiTConfig(width=48, depth=1, heads=2, text_width=8)
     for shift in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="shift must be a positive number"):
             DiTConfig(width=32, depth=1, heads=2, text_width=8, shift=shift)

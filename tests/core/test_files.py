@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sora_core.errors import UserError
-from sora_core.files import allow_as_usual, check_writable, replacing, sweep
+from sora_core.files import MACHINE, allow_as_usual, check_writable, replacing, sweep
 
 ROOT = Path(__file__).parents[2]
 
@@ -135,14 +135,28 @@ def test_what_another_process_is_writing_stays(tmp_path, writer):
     assert (tmp_path / "film.mp4").read_bytes() == (tmp_path / "frames" / "frames00000.png").read_bytes() == b"half"
 
 
+def test_a_name_that_no_file_can_have_is_refused(tmp_path):
+    with pytest.raises(UserError, match="could not be written: file name too long"):
+        check_writable(tmp_path / ("a" * 300 + ".mp4"))
+
+
 def test_only_our_own_leftovers_are_removed(tmp_path):
-    ours, link = tmp_path / ".film.0123abcd.sora-part", tmp_path / ".link.0123abcd.sora-part"
-    foreign = [tmp_path / name for name in (".film.part", "film.0123abcd.sora-part", ".film.0123abcg.sora-part", "a")]
+    mark = f"{MACHINE}0123abcd.sora-part"
+    ours, link = tmp_path / f".film.{mark}", tmp_path / f".link.{mark}"
+    others = "00000000" if MACHINE != "00000000" else "11111111"  # of another machine that writes here too
+    names = (
+        ".film.part",
+        f"film.{mark}",
+        f".film.{MACHINE}0123abcg.sora-part",
+        f".film.{others}0123abcd.sora-part",
+        "a",
+    )
+    foreign = [tmp_path / name for name in names]
     for folder in (ours, *foreign):
         folder.mkdir()
         (folder / "film.mp4").write_text("half")
     link.symlink_to(tmp_path / "a")
-    (tmp_path / ".file.0123abcd.sora-part").write_text("")  # ours are folders
+    (tmp_path / f".file.{mark}").write_text("")  # ours are folders
     before = set(os.listdir(tmp_path))
     sweep(tmp_path)
     assert before - set(os.listdir(tmp_path)) == {ours.name}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sora_core.canvas import Canvas, edit, keep, reframe
+from sora_core.canvas import Canvas, edit, empty, keep, place, reframe
 from sora_core.clip import Clip, alike
 from sora_core.codec import Codec
 from sora_core.errors import UserError
@@ -18,6 +18,7 @@ from sora_core.join import (
     cut,
     first_cell,
     head_frames,
+    lay,
     morph,
     new_frames,
     tail_frames,
@@ -246,10 +247,34 @@ def test_what_is_refused(codec, smooth_clip, make):
 
 @pytest.mark.parametrize("stride", [1, 4, 8])
 @pytest.mark.parametrize("whole", [True, False])
-def test_a_clip_begins_with_the_cell_that_brings_it_nearest(stride, whole):
-    geometry, shown = Geometry(t_stride=stride), stride if whole else 1
+@pytest.mark.parametrize("cyclic", [True, False])
+def test_a_clip_begins_with_the_cell_that_brings_it_nearest(stride, whole, cyclic):
+    shown, frames = stride if whole else 1, 60 * stride
+    grid = Grid(frames, 8, 8, 24.0, Geometry(t_stride=stride), cyclic)
     for frame in range(40):
-        starts = [0 if cell == 0 else stride * cell - shown + 1 for cell in range(60)]  # the first cell is one frame
-        cell = first_cell(geometry, frame, shown)
-        assert abs(starts[cell] - frame) == min(abs(start - frame) for start in starts)
-    assert [first_cell(Geometry(t_stride=4), frame, 1) for frame in (2, 6, 10)] == [1, 2, 3], "the later of two as near"
+        # the first cell of a clip is one frame, and of a loop as many as the others
+        ends = [grid.frames_of(cell).stop for cell in range(60)]
+        starts = [0 if cell == 0 and (whole or not cyclic) else end - shown for cell, end in enumerate(ends)]
+        cell = first_cell(grid, frame, shown)
+        assert abs(starts[cell] - frame) == min(abs(start - frame) for start in starts) or frame == 0
+    line = Grid(41, 8, 8, 24.0, Geometry(t_stride=4))
+    assert [first_cell(line, frame, 1) for frame in (2, 6, 10)] == [1, 2, 3], "the later of two as near"
+
+
+def test_frames_of_a_loop_lie_in_whole_cells(codec, smooth_clip):
+    grid = Grid(16, 24, 32, 8.0, codec.geometry, cyclic=True)
+    assert [grid.cell_of(frame) for frame in (0, 3, 4, 15)] == [0, 0, 1, 3]
+    assert [grid.frames_of(cell) for cell in (0, 3)] == [range(0, 4), range(12, 16)]
+    still, clip = smooth_clip(1, 24, 32)[None], smooth_clip(8, 24, 32)[None]
+    for video, frame, cells in ((still, -1, [3]), (still, 3, [0]), (clip, 8, [2, 3]), (clip, 0, [0, 1])):
+        canvas, start, count = lay(codec, empty(grid), video, frame)
+        assert [t for t in range(4) if canvas.kept[0, 0, t].all()] == cells
+        assert start == frame % 16 and count == video.shape[2]
+
+
+def test_a_strength_covers_what_a_latent_covers():
+    """A latent that is no whole patches is filled up, and its levels with it."""
+    grid = Grid(5, 40, 56, 8.0, Geometry(patch=(1, 2, 2)))
+    level = torch.rand(1, 1, 2, 5, 7)
+    canvas = place(empty(grid), torch.randn(1, 16, 2, 5, 7), strength=level)
+    assert canvas.level.shape[-2:] == (6, 8) and canvas.level[..., -1, -1].equal(level[..., -1, -1])

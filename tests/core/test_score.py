@@ -50,6 +50,20 @@ def test_other_clips_are_at_chance(world):
     assert all(found[name] <= limit for name, limit in limits.items()), found
 
 
+def test_what_is_seen_in_few_frames_is_not_there(world):
+    scene = next(s for s in world[0] if len(s.things) == 1 and s.background == "plain" and s.things[0].motion == "left")
+    clip = render([scene], 17, 64, 64)[0]
+    clip[:, 3:] = clip[:, :1, :1, :1]
+    reading = score(clip)
+    assert reading.count == 0 and not reading.things and reading.background == "plain"
+
+
+def test_there_and_back_to_the_side_is_no_orbit(world):
+    sideways = [s for s in world[0] if len(s.things) == 1 and s.things[0].motion == "left" and s.style == "flat"]
+    clips = render([replace(scene, loop=0.0) for scene in sideways], 17, 64, 64)
+    assert [thing.motion for clip in clips for thing in score(clip).things] == [None] * len(sideways)
+
+
 def noisy(clips):
     return clips + 2 * 0.03 * torch.randn(clips.shape, generator=torch.Generator().manual_seed(0))
 

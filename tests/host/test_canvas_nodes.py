@@ -139,6 +139,52 @@ def test_a_cyclic_loop_is_the_engines_also_when_it_is_decoded(server, engine, la
     assert np.abs(pictures(result, film) - ((same + 1) * 127.5).numpy()).max() <= 1
 
 
+def test_a_loop_that_the_hosts_sampler_filled_is_decoded_as_one_lap(server, pictures):
+    g = Canvas()
+    closed, frames = g.loop(g.video, length=7, context=2).outputs(2)
+    files = {"filename_prefix": "lap", "format": "png sequence", "crf": -1, "pixel_format": "auto", "fps": 0.0}
+    film = g("SoraDecodeToVideo", latent=g.ksample(latent=closed), vae=g.vae, save_to="temp", **files).name
+    count = g.number(frames)
+    result = server.run(g.api)
+    assert len(pictures(result, film)) == shown(result, count) == 9 + 7
+
+
+def test_images_lie_anywhere_in_a_cyclic_loop(server, latents):
+    g = Canvas()
+    circle = g.loop(g.grid(64, 48, 16)[0], "cyclic")[0]
+    image = g("EmptyImage", width=64, height=48, batch_size=1, color=0xFF0000)[0]
+    clip = g("EmptyImage", width=64, height=48, batch_size=4, color=0x00FF00)[0]
+    last = g("SoraAnimateImage", latent=circle, image=image, vae=g.vae, strength=0.0, frame=-1)[0]
+    both = g.place(last, frame=4, images=clip, vae=g.vae)[0]
+    nodes = [g.keep(one) for one in (both, g.sample(latent=both))]
+    canvas, filled = (latents(result, node) for result in [server.run(g.api)] for node in nodes)
+    given = [bool(canvas[0, :, t].any()) for t in range(4)]
+    assert given == [False, True, False, True]
+    assert [torch.equal(filled[:, :, t], canvas[:, :, t]) for t in range(4)] == given
+
+
+def test_one_of_a_batch_that_the_hosts_sampler_filled_goes_on_as_it_is(server, latents, picture_in, photo):
+    """The host's samplers leave the mask on; its nodes cut the batch, but not what is noted beside it."""
+    g = Clip(TINY, batch=2)
+    image = g("LoadImage", image=picture_in(photo))[0]
+    canvas = g("SoraAnimateImage", latent=g.latent, image=image, vae=g.vae, strength=0.0, frame=0)[0]
+    one = g("LatentFromBatch", samples=g.ksample(latent=canvas), batch_index=1, length=1)[0]
+    longer = g.sample(latent=Canvas.extend(g, one)[0])
+    nodes = [g.keep(latent) for latent in (one, longer)]
+    one, longer = (latents(result, node) for result in [server.run(g.api)] for node in nodes)
+    assert longer.shape[2] == 5 and torch.equal(longer[:, :, :3], one)
+
+
+def test_timelines_may_say_what_is_wanted_and_what_is_not(server, latents):
+    g = Canvas()
+    g.positive = g.timeline("0-0.5s: a red ball; 0.5-2s: a red star", g.latent)
+    wanted = g.sample()
+    g.negative = g.timeline("0-0.5s: a blue ball; 0.5-2s: a blue star", g.latent)
+    nodes = [g.keep(wanted), g.keep(g.sample())]
+    one, other = (latents(result, node) for result in [server.run(g.api)] for node in nodes)
+    assert torch.isfinite(other).all() and (one - other).abs().max() > 0
+
+
 def test_two_videos_are_bridged(server, engine, latents, held):
     g = Canvas()
     other = g.sample(seed=9, latent=g.grid(64, 48, 8)[0])
@@ -366,6 +412,7 @@ def test_a_canvas_can_be_looked_at(server):
         (lambda g: g.extend(g.video, length=2.5), "whole number, not 2.5"),
         (lambda g: g.extend(g.video, length=480), "longer than 60 seconds"),
         (lambda g: g.extend(g.loop(g.video)[0]), "still to be filled"),
+        (lambda g: g.loop(g.sample(latent=g.loop(g.grid(64, 48, 16)[0], "cyclic")[0])), "closed already"),
         (lambda g: g.extend(g.sample(latent=g.loop(g.latent, "cyclic")[0])), "neither start nor end"),
         (lambda g: g.loop(g.video, length=0), "At least one new frame must be asked for, not 0"),
         (lambda g: g.connect(g.video, g.video, length=0), "At least one new frame must be asked for, not 0"),

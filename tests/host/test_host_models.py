@@ -1,11 +1,12 @@
 """The canvas on the host's own video models: tiny random weights, loaded by the host's loaders (see tiny_models.py)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
 from sora_core.batch.client import WorkflowError
+from sora_core.video import probe
 from tests.host.graph import Graph
 
 pytestmark = pytest.mark.usefixtures("host_models")
@@ -316,3 +317,33 @@ def test_other_vaes_are_streamed_in_windows_near_the_whole(server, latents, name
             assert torch.equal(film, whole)
         else:
             assert (film - whole).abs().mean() < 0.5 * whole.std()
+
+
+# The small VAE that stands for Wan2.2's cannot encode in ComfyUI 0.8.2.
+@pytest.mark.parametrize("case", [case for case in CASES if case.name != "wan22"], ids=lambda case: case.name)
+def test_a_picture_of_no_whole_cells_is_animated(server, latents, case):
+    """VAEs of the host cut off what is no whole cell, and the canvas rounds up."""
+    odd = replace(case, width=case.width - 8, height=case.height - 8)
+    g = Film(odd)
+    image = g("EmptyImage", width=odd.width, height=odd.height, batch_size=1, color=0xFF0000)[0]
+    canvas = g("SoraAnimateImage", latent=g.latent, image=image, vae=g.vae, strength=0.0, frame=0)[0]
+    canvas, filled = g.keep(canvas), g.keep(g.sample(canvas, **vae_if_needed(g, odd)))
+    result = server.run(g.api)
+    canvas, filled = latents(result, canvas), latents(result, filled)
+    assert canvas.shape[1:] == case.latent and torch.equal(filled[:, :, 0], canvas[:, :, 0])
+
+
+def test_a_latent_of_no_whole_patches_keeps_its_size_in_pixels(server, latents, tmp_path):
+    """The host's VAE knows nothing of the patches of its model: 5 x 7 cells here, of which the model takes 6 x 8."""
+    g = Film(replace(CASES[0], width=56, height=40))
+    images = g("EmptyImage", width=56, height=40, batch_size=9, color=0x3366FF)[0]
+    encoded = g("VAEEncode", pixels=images, vae=g.vae)[0]
+    sampled = g.sample(encoded)
+    whole = g.keep(sampled)
+    settings = {"filename_prefix": "odd", "format": "mp4 H.264", "crf": -1, "pixel_format": "auto", "fps": 8.0}
+    g("SoraDecodeToVideo", latent=sampled, vae=g.vae, save_to="temp", **settings)
+    result = server.run(g.api)
+    assert latents(result, whole).shape == (1, 16, 3, 6, 8)
+    (saved,) = result.files("mp4")
+    info = probe(server.save(saved, tmp_path / "odd.mp4"))
+    assert (info.width, info.height, info.frames) == (56, 40, 9)

@@ -104,7 +104,9 @@ def read_motion(track, shape, frames: int, short: int, wall) -> str | None:
             if abs(dx) > abs(dy):
                 return "right" if dx > 0 else "left"
             return "down" if dy > 0 else "up"
-        return "orbit" if wide > 0.4 * high else "bounce"
+        if min(wide, high) > 0.4 * max(wide, high):
+            return "orbit"
+        return "bounce" if high > wide else None  # nothing goes to the side and back
     size = np.sqrt([figure.area for figure in track])
     growth = np.log(size[-few:].mean() / size[:few].mean()) / np.log(_SCALE)
     turned = 0.0
