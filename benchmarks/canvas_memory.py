@@ -1,6 +1,6 @@
 """Peak memory of filling canvases: long videos against short ones, operations against text to video.
 
-    python benchmarks/canvas_memory.py [--checkpoint bundled|FILE] [--size 64x64] [--only long|operations] [--repeats 3]
+    python benchmarks/canvas_memory.py [--checkpoint bundled|FILE] [--size 96x96] [--only long|operations] [--repeats 3]
 
 - long: a minute at 8 and at 24 frames a second, made window by window and decoded as it comes, against ten seconds of
   the same. Bar: at most 1.2 times its peak. The same beyond what loading the program and the weights takes is printed
@@ -127,7 +127,7 @@ def main() -> None:
 
     results: dict[str, float] = {}
     if asked.only in (None, "long"):
-        size = asked.size or "64x64"
+        size = asked.size or "96x96"
         load = peak("load", size)
         for fps in (8, 24):
             short, long = (peak(f"{seconds} s at {fps} fps", size) for seconds in (10, 60))

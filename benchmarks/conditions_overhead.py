@@ -2,7 +2,7 @@
 
     python benchmarks/conditions_overhead.py [--threads 1] [--rounds 30] [--config tiny]
 
-The config's size at 64x64 and 17 frames with random weights, which do not change the time; all cases take turns in one
+The config's size at 96x96 and 17 frames with random weights, which do not change the time; all cases take turns in one
 run, each is divided by the plain pass (one level for all patches, one prompt) of the same turn, and guidance by two of
 them. Bar: under 1.10.
 
@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from sora_core.dit import CONFIGS, DiT, DiTConfig
 from sora_core.sampler import guide
 
-GRID = (5, 8, 8)
+GRID = (5, 12, 12)
 
 
 def rivals(config: DiTConfig, grid: tuple[int, int, int] = GRID) -> dict:

@@ -40,7 +40,7 @@ def report(asked) -> None:
             model, clip, _ = host.load(checkpoint.load("bundled"))
             prompts = ("a red ball bounces over the grass", "")
             positive, negative = (clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in prompts)
-            size = 64
+            size = 96
         else:
             model, size = wan(), 128
             positive, negative = ([[torch.randn(1, 32, 4096), {}]] for _ in range(2))

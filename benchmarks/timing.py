@@ -30,7 +30,7 @@ def interleaved(rivals: dict[str, Callable[[], object]], rounds: int, warmup: in
 
 def now() -> float:
     """Seconds. One thread on a CPU is measured in processor time, which other programs do not lengthen."""
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():  # something runs there
         torch.cuda.synchronize()  # until it has done what it was given
         return time.perf_counter()
     return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()

@@ -74,7 +74,7 @@ class SoraReframe(io.ComfyNode):
             search_aliases=["outpaint", "aspect ratio", "uncrop", "pad"],
             inputs=[
                 io.Latent.Input("latent", tooltip=VIDEO),
-                *size_inputs(112, 64, "Of the new frame, at least as large as the old one"),
+                *size_inputs(168, 96, "Of the new frame, at least as large as the old one"),
                 io.Combo.Input(
                     "place",
                     options=list(PLACES),
@@ -107,7 +107,7 @@ class SoraRefine(io.ComfyNode):
             search_aliases=["upscale", "hires fix", "highres", "enlarge"],
             inputs=[
                 io.Latent.Input("latent", tooltip=VIDEO),
-                *size_inputs(128, 128, "Of the result, of the same shape"),
+                *size_inputs(192, 192, "Of the result, of the same shape"),
                 strength_input(0.6, "0 keeps the enlarged picture, 1 ignores it."),
                 io.Vae.Input(
                     "vae",

@@ -34,8 +34,8 @@ class SoraPatchGrid(io.ComfyNode):
             search_aliases=["empty latent video", "size", "resolution", "duration"],
             inputs=[
                 io.Combo.Input("size", options=[*PRESETS, CUSTOM], default=DEFAULT, tooltip="A preset, or custom."),
-                io.Int.Input("width", default=64, min=MIN_SIDE, max=MAX_SIDE, tooltip="Pixels, where size is custom."),
-                io.Int.Input("height", default=64, min=MIN_SIDE, max=MAX_SIDE, tooltip="Pixels, where size is custom."),
+                io.Int.Input("width", default=96, min=MIN_SIDE, max=MAX_SIDE, tooltip="Pixels, where size is custom."),
+                io.Int.Input("height", default=96, min=MIN_SIDE, max=MAX_SIDE, tooltip="Pixels, where size is custom."),
                 io.Float.Input(
                     "length", default=17, min=0, max=MAX_SECONDS * MAX_FPS, step=0.1, tooltip="In the unit below."
                 ),

@@ -46,7 +46,7 @@ def shift_for_tokens(tokens: int, factor: float = 1.0) -> float:
     """The shift a for a grid of so many tokens: a = exp(mu), mu linear in tokens, 0.95 at 1024 and 2.05 at 4096.
 
     These are LTX-Video's figures (HaCohen et al. 2024; `rf.py`, get_normal_shift). The line is continued below 1024
-    tokens, where the bundled model works (320 tokens: a = 2.0), and held above 4096 (a = 7.8), where exp would run
+    tokens, where the bundled model works (720 tokens: a = 2.3), and held above 4096 (a = 7.8), where exp would run
     away: Wan2.1 and HunyuanVideo use 3 to 7 for some 30 to 120 thousand tokens. Open-Sora 1.2 has the same idea with
     a proportional to sqrt(area) * sqrt(latent frames).
 

@@ -28,8 +28,8 @@ _SIZES = {
     "480p": ((848, 480), (480, 848), (480, 480), (640, 480), (848, 360)),
     # Exactly the shape of the sizes above, a fifteenth of 1080p: a prototype to refine later.
     "preview": ((128, 72), (72, 128), (72, 72), (96, 72), (168, 72)),
-    # About the 64 x 64 pixels that the bundled model saw in training.
-    "bundled": ((88, 48), (48, 88), (64, 64), (72, 56), (96, 40)),
+    # About the 96 x 96 pixels that the bundled model was trained at last.
+    "bundled": ((128, 72), (72, 128), (96, 96), (104, 80), (152, 64)),
     "image": ((2048, 1152), (1152, 2048), (2048, 2048), (2048, 1536), (2048, 880)),
 }
 

@@ -44,7 +44,7 @@ def register(commands: Commands) -> None:
     samples.add_argument("--count", type=whole, default=16, metavar="N")
     samples.add_argument("--out", type=folder, required=True, metavar="DIR")
     samples.add_argument("--seed", type=integer, default=0, metavar="N")
-    samples.add_argument("--size", default="64x64", metavar="WxH", help="pixels, or a preset (default 64x64)")
+    samples.add_argument("--size", default="96x96", metavar="WxH", help="pixels, or a preset (default 96x96)")
     samples.add_argument("--frames", type=whole, default=17, metavar="N")
     samples.add_argument("--fps", type=number, default=8.0, metavar="F")
 

@@ -14,7 +14,7 @@ from .measures import Figure, Result, mean, share, shares
 from .setting import Setting, held_out, judge, truth
 from .sheets import Row, sheet
 
-FRAMES, SIDE, FPS = 17, 64, 8.0  # the size that the bundled model is trained at
+FRAMES, SIDE, FPS = 17, 64, 8.0  # the size that the bundled codec is trained at
 PHOTOGRAPHS = (  # in scikit-image's package itself; others of its pictures would be downloaded
     ("astronaut.png", 301, 223),
     ("brick.png", 189, 127),

@@ -18,7 +18,7 @@ from .. import canvas as canvases
 from .. import join
 from ..canvas import Canvas
 from ..change import against_median, steps_of
-from ..grid import Grid
+from ..grid import MIN_SIDE, Grid
 from ..quality import psnr
 from ..worlds.caption import caption
 from ..worlds.editing import colours_for, recoloured, restyled, styles_for
@@ -30,6 +30,7 @@ from .setting import Setting, truth
 from .sheets import Row, sheet
 
 EDIT_STRENGTH, REFINE_STRENGTH = 0.6, 0.6  # what the commands and nodes have by default
+PREVIEW = 2 / 3  # of the sides that the checkpoint was trained at, so that the full size, twice a preview, is near them
 NEAR = 0.15  # of the frame: how far a thing may lie from where it was and still be in its place
 
 
@@ -212,7 +213,8 @@ def reframe(setting: Setting) -> Result:
 def sizes_agree(setting: Setting) -> Result:
     """The same seed at preview and at full size, and the preview refined."""
     pipeline = setting.pipeline
-    grid = pipeline.grid()
+    sides = (pipeline.size.width, pipeline.size.height)
+    grid = pipeline.grid(*(max(MIN_SIDE, round(PREVIEW * side / 8) * 8) for side in sides))
     full = pipeline.grid(2 * grid.width, 2 * grid.height)
     made = _chosen(setting, grid, lambda scene: scene.camera == "still", share_of=1 / 8)
     same, after_refine, rows = [], [], []

@@ -38,8 +38,8 @@ def styles_for(scene: Scene) -> tuple[str, ...]:
     return STYLES[1:] if known else tuple(style for style in STYLES[1:] if style != "neon")
 
 
-def colours_for(scene: Scene, which: int = 0) -> list[str]:
-    """Other colours that one of the things may have on the scene's background, and beside the other thing."""
+def colours_for(scene: Scene) -> list[str]:
+    """Other colours, which no thing has, that one of the things may have on the scene's background."""
     taken = {thing.colour for thing in scene.things}
     shown = colours_on(scene.background, scene.background_colours, scene.wall is not None)
     return [name for name in shown if name not in taken]
@@ -60,7 +60,7 @@ def edited(scene: Scene, rng) -> Scene | None:
     roll, other = rng.random(), None
     if roll < 0.5:
         other = restyled(scene, pick(styles_for(scene)))
-    elif roll < 0.8 and (colour := pick(colours_for(scene, which))):
+    elif roll < 0.8 and (colour := pick(colours_for(scene))):
         other = recoloured(scene, colour, which)
     elif roll < 0.9:
         known = SHAPES[1:4] if scene.things[which].motion == "spin" else SHAPES

@@ -89,7 +89,7 @@ def test_a_template_runs_through_the_page(page, open_template, shot):
     assert re.fullmatch(rf"{STEPS} steps in \d+:\d\d", page.evaluate(TEXT, "SoraSampler"))
     page.wait_for_function(f"() => {VIDEO}?.readyState >= 2")
     width, height, seconds = page.evaluate(f"() => [{VIDEO}.videoWidth, {VIDEO}.videoHeight, {VIDEO}.duration]")
-    assert (width, height) == (64, 64) and np.isclose(seconds, 17 / 8, atol=0.01)
+    assert (width, height) == (96, 96) and np.isclose(seconds, 17 / 8, atol=0.01)
     page.wait_for_timeout(500)
     shot("finished")
 

@@ -63,7 +63,7 @@ def test_edits_by_name():
     rng = np.random.default_rng(2)
     scene = next(s for s in iter(lambda: sample_scene(rng), None) if s.style == "flat" and len(s.things) == 2)
     assert restyled(scene, "charcoal").style == "charcoal" and restyled(scene, "charcoal").background == "plain"
-    colour = colours_for(scene, 1)[0]
+    colour = colours_for(scene)[0]
     assert recoloured(scene, colour, 1).things[1].colour == colour
     assert recoloured(scene, colour, 1).things[0] == scene.things[0]
     gray = replace(scene, things=(replace(scene.things[0], colour="gray"),))

@@ -503,7 +503,7 @@ def test_the_examples_of_the_documentation_run(server, tmp_path, monkeypatch):
         assert done.returncode == 0, f"{block}\n{done.stderr}"
         assert "'type': 'temp'" not in done.stdout
     with Image.open("ball.png") as image:  # what the workflow saves, not the preview of its grid
-        assert image.size == (64, 64)
+        assert image.size == (96, 96)
         assert "a red ball" in [node["inputs"].get("text") for node in json.loads(image.info["prompt"]).values()]
 
 

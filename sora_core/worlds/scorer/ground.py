@@ -1,8 +1,8 @@
 """What lies behind the things: the style, the kind of background and its colours, and how far every pixel is from it.
 
 Things never touch the frame's edge, so the border shows the bare background. Each kind of background is a model of its
-colour by height (from `scene.PALETTES`) and of the colour that its texture adds (clouds, crests, blades, stars); the
-kind whose model explains the border best wins, and its model then tells how much of any pixel it cannot explain.
+colour by height (from `vocabulary.PALETTES`) and of the colour that its texture adds (clouds, crests, blades, stars);
+the kind whose model explains the border best wins, and its model then tells how much of any pixel it cannot explain.
 """
 
 from dataclasses import dataclass
