@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 
 import torch
-from dit_overhead import TEXT_TOKENS, randomised
+from dit_overhead import BUNDLED_GRID, TEXT_TOKENS, randomised
 from timing import interleaved, milliseconds, ratio
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -29,10 +29,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from sora_core.dit import CONFIGS, DiT, DiTConfig
 from sora_core.sampler import guide
 
-GRID = (5, 12, 12)
 
-
-def rivals(config: DiTConfig, grid: tuple[int, int, int] = GRID) -> dict:
+def rivals(config: DiTConfig, grid: tuple[int, int, int] = BUNDLED_GRID) -> dict:
     """Name -> forward pass; "plain" is what the others are compared with."""
     network = randomised(DiT(config))
     moments = grid[0]

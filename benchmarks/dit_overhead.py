@@ -32,6 +32,7 @@ from sora_core.dit import CONFIGS, DiT, DiTConfig
 from sora_core.dit.model import sdpa
 
 TEXT_TOKENS = 24  # of a caption of some fifteen words
+BUNDLED_GRID = (5, 12, 12)  # latent cells, and tokens as well: 96x96 pixels, 17 frames
 BASE_GRID = (5, 40, 40)  # latent cells: 400 patches of 2 x 2 in each of 5 latent frames, 2,000 tokens
 
 
@@ -149,7 +150,7 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     tiny, base = CONFIGS["tiny"], CONFIGS["base"]
     if asked.profile:
-        subject = Recorded(tiny, (5, 12, 12), batch=1)
+        subject = Recorded(tiny, BUNDLED_GRID, batch=1)
         with torch.profiler.profile() as profile:
             for _ in range(asked.rounds):
                 subject.forward()
@@ -158,7 +159,7 @@ def main() -> None:
     results = {}
     if asked.only in (None, "bundled"):
         for batch in (1, 2, 16):
-            results[f"bundled, batch {batch}"] = overhead(tiny, (5, 12, 12), batch, asked.rounds)
+            results[f"bundled, batch {batch}"] = overhead(tiny, BUNDLED_GRID, batch, asked.rounds)
     if asked.only in (None, "base"):
         results["base, 2000 tokens"] = overhead(base, BASE_GRID, 1, max(3, asked.rounds // 4))
     if asked.only in (None, "wan"):

@@ -84,10 +84,9 @@ class Lumped:
     def denoiser(self, model: Callable[[Tensor, Tensor], Tensor], seed: int) -> sampler.Denoise:
         """`model`, (x, sigma (B,)) -> x0 with `mask` as a condition, as what the solver calls."""
         own, level, latent = self.canvas.level, self.level, self.canvas.latent
-        top = flow.double(level).max()
-        scale = (
-            flow.double(level).amax((1, 2, 3, 4)) if self.kind == ONE else 1.0
-        )  # what is not in the mask is in sigma
+        exact = flow.double(level)
+        top = exact.max()
+        scale = exact.amax((1, 2, 3, 4)) if self.kind == ONE else 1.0  # what is not in the mask is in sigma
         noise = sampler.field(self.canvas, seed) if (level > own).any() else None
 
         def denoise(x: Tensor, told: Tensor) -> Tensor:
@@ -95,7 +94,7 @@ class Lumped:
             sigma = (time * scale).to(x).expand(len(x))
             if noise is None:
                 return model(x, sigma)
-            now = (flow.double(level) * time).to(x)
+            now = (exact * time).to(x)
             x0 = model(torch.where(own > 0, x, flow.interpolate(latent, noise, now)), sigma)
             return torch.where(now > own + 1e-6, latent, x0)  # x of what waits stays on the line from noise to latent
 

@@ -92,9 +92,10 @@ def encode_stream(vae, frames: Iterable[Tensor]) -> Tensor:
 def whole_cells(images: Tensor, geometry: Geometry) -> Tensor:
     """(n, height, width, 3) with its border repeated until both sides are whole cells, of which a VAE of the host would
     cut off the rest."""
-    short = [-side % geometry.s_stride for side in images.shape[1:3]]
-    padded = F.pad(images.movedim(-1, 1), (0, short[1], 0, short[0]), mode="replicate")
-    return padded.movedim(1, -1) if any(short) else images
+    high, wide = (-side % geometry.s_stride for side in images.shape[1:3])
+    if not high and not wide:
+        return images
+    return F.pad(images.movedim(-1, 1), (0, wide, 0, high), mode="replicate").movedim(1, -1)
 
 
 class Encoder:

@@ -381,9 +381,8 @@ def _distinct(
     row = clip[:, None] if told is None else told.to(level.device)
     per_token = level[:, 0, ::p, ::q, ::r].expand(b, *grid)
     per_token = double(per_token)  # levels lie in [0, 1]: no two texts share a key
-    keys, index = torch.unique(
-        (per_token + 4 * row.to(per_token.device)[:, :, None, None]).flatten(), return_inverse=True
-    )
+    keys = (per_token + 4 * row.to(per_token.device)[:, :, None, None]).flatten()
+    keys, index = torch.unique(keys, return_inverse=True)
     row = keys.div(4, rounding_mode="floor")
     return tuple(found.to(level.device) for found in ((keys - 4 * row).float(), row.long(), index))
 

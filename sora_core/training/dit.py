@@ -420,8 +420,8 @@ class DiTTask:
     def export(self, module: Trainee, folder: Path, step: int) -> None:
         """dit.safetensors: the transformer and the text encoder, with the codec unless it is the bundled one."""
         networks = {"dit": module.dit, "text": module.text}
-        card = {"title": "Sora worlds", "steps": str(step), "vae_hash": self.vae_hash}
-        card |= {"size": asdict(self._size(max(0, step - 1)))}
+        size = asdict(self._size(max(0, step - 1)))
+        card = {"title": "Sora worlds", "steps": str(step), "vae_hash": self.vae_hash, "size": size}
         if self.reader:
             card["title"] = f"Trained on {len(self.reader.clips)} clips"
         if self.data.vae != "bundled":

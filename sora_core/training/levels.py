@@ -128,9 +128,8 @@ class EvenLevels(nn.Module):
             of = self._range(level).flatten()
             for row, value in zip(seen, values, strict=True):
                 row.index_add_(0, of, value.flatten().float())
-        self.sums.mul_(self.KEPT).clamp_(min=1e-9).add_(
-            total(seen)
-        )  # the mean of a range that is never seen comes to 1
+        self.sums.mul_(self.KEPT).clamp_(min=1e-9)  # the mean of a range that is never seen comes to 1
+        self.sums.add_(total(seen))
 
     def forward(self, level: Tensor) -> Tensor:
         """The weights of cells at `level`, of its shape: the mean over all ranges, divided by that of their own."""
