@@ -27,6 +27,7 @@ TEST = (
     "pytest>=8",
     "hypothesis",
     "scikit-image>=0.22",
+    "tensorboard>=2.14",
     "tomli; python_version < '3.11'",
 )
 BROWSER = (*TEST, "playwright>=1.40")

@@ -43,6 +43,15 @@ class SoraPatchGrid(io.ComfyNode):
                 io.Float.Input("fps", default=8.0, min=1.0, max=MAX_FPS, step=1.0, tooltip="Frames per second."),
                 io.Int.Input("batch_size", default=1, min=1, max=64, tooltip="Videos made at once, seeds in a row."),
                 io.Model.Input("model", optional=True, tooltip="Whose patches these are; else the bundled model's."),
+                io.Int.Input(
+                    "times",
+                    default=1,
+                    min=1,
+                    max=MAX_SIDE // MIN_SIDE,
+                    optional=True,
+                    tooltip="How many times wider and higher this is than a prototype made with the same seed: "
+                    "Sora Sampler then keeps its composition.",
+                ),
             ],
             outputs=[
                 io.Latent.Output(display_name="latent"),
@@ -55,7 +64,7 @@ class SoraPatchGrid(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, size, width, height, length, unit, fps, batch_size, model=None) -> io.NodeOutput:
+    def execute(cls, size, width, height, length, unit, fps, batch_size, model=None, times=1) -> io.NodeOutput:
         if size != CUSTOM:
             width, height = PRESETS[size]
         network = bundled_size() if model is None else host.size_of(model)
@@ -67,7 +76,11 @@ class SoraPatchGrid(io.ComfyNode):
             "window": network.window,
         }
         grid.check_memory(memory_here(), **needs)
-        latent = {"samples": torch.zeros(batch_size, *grid.latent_shape), "sora_grid": host.grid_to_latent(grid)}
+        latent = {
+            "samples": torch.zeros(batch_size, *grid.latent_shape),
+            "sora_grid": host.grid_to_latent(grid),
+            "sora_field": {"scale": times},
+        }
         picture = picture_of(grid, grid.memory_bytes(**needs))
         return io.NodeOutput(
             latent, float(fps), grid.frames, grid.width, grid.height, ui=ui.PreviewImage(picture, cls=cls)
@@ -97,6 +110,6 @@ def bundled_size() -> "host.NetworkSize":
     headers = [checkpoints.read_header(path) for path in checkpoints.resolve()]
     of = {name: header for header in headers for name in header.networks}
     codec, transformer = (checkpoints.make_config(name, of[name].config[name]) for name in ("vae", "dit"))
-    geometry = Geometry(T_STRIDE, S_STRIDE, codec.channels, transformer.patch)
+    geometry = Geometry(T_STRIDE, S_STRIDE, codec.channels, transformer.patch, host.CODEC)
     windowing = from_card(Settings, of["dit"].card.get("settings"))
     return host.NetworkSize(geometry, transformer.width, windowing.window, 4)

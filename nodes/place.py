@@ -77,7 +77,8 @@ class SoraPlaceFrames(io.ComfyNode):
             cell = canvas.grid.cell_of(start)
             known = encode_still(vae, to_size(images, canvas.grid.width, canvas.grid.height), canvas.grid, cell)
             placed = canvases.place(canvas, known.cpu(), cell, strength)
-        return io.NodeOutput(latent | host.canvas_to_latent(placed))
+        anew = not torch.equal(placed.latent[:, :, -1], canvas.latent[:, :, -1])  # what filled the end is covered
+        return io.NodeOutput(latent | host.canvas_to_latent(placed) | ({"sora_stills": 0} if anew else {}))
 
 
 def place_clip(canvas: Canvas, clip: Canvas, latent: dict, frame: int, strength: float) -> Canvas:

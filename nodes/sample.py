@@ -21,7 +21,7 @@ class SoraSampler(io.ComfyNode):
             display_name="Sora Sampler",
             category="sora",
             description="Fills the canvas. Patches with noise mask 0 leave unchanged, masks between repaint from their "
-            "content. The same seed gives the same composition at every size.",
+            "content. With the same seed and times of Sora Patch Grid, a larger video keeps a prototype's composition.",
             search_aliases=["ksampler", "generate video", "denoise"],
             inputs=[
                 io.Model.Input("model", tooltip="From Load Sora Model, directly or through a LoRA or a speed-up node."),

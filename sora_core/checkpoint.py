@@ -13,7 +13,6 @@ import json
 import os
 import re
 import struct
-import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from .config import fits
 from .errors import UserError
 from .files import allow_as_usual, replacing
 from .grid import Geometry
@@ -309,22 +309,6 @@ def make_config(network: str, fields: Mapping[str, object], where: str = "The co
         return cls(**{name: _tupled(value) for name, value in fields.items()})
     except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise UserError(f"{where} of {network!r} is wrong: {error}") from error
-
-
-def fits(value: object, hint: object) -> bool:
-    """Whether a value out of a header, where tuples are lists, is of the type that a config declares, and finite."""
-    if isinstance(hint, types.UnionType):
-        return any(fits(value, one) for one in typing.get_args(hint))
-    if typing.get_origin(hint) is tuple:
-        of = typing.get_args(hint)
-        if not isinstance(value, list | tuple) or (of[-1] is not ... and len(value) != len(of)):
-            return False
-        return all(fits(v, of[0] if of[-1] is ... else of[i]) for i, v in enumerate(value))
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30  # neither NaN
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint)
 
 
 def _tupled(value):

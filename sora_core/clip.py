@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from .codec import Codec
 from .errors import UserError
 from .grid import Grid
 from .strength import mask_to_cells
-from .video import VideoInfo, at_rate, chunks, fit, frames_at_rate, is_image, probe, rate_ratio, read_frames, read_grey
+from .video import VideoInfo, at_rate, fit, frames_at_rate, is_image, probe, rate_ratio, read_frames, read_grey
 
 
 def made_even(name: str, info: VideoInfo) -> str:
@@ -107,18 +107,22 @@ class Clip:
         return torch.stack(list(self.frames(start, stop)), dim=1)[None]
 
     @torch.inference_mode()
-    def encode(self, codec: Codec) -> tuple[Tensor, int]:
-        """(the latent (1, C, t, h, w) of the whole clip, its frames), encoded as a stream."""
+    def encode(self, codec: Codec, start: int = 0, stop: int | None = None, led: bool = False) -> tuple[Tensor, int]:
+        """(the latent (1, C, t, h, w) of the frames from number `start` to before `stop`, how many there are), encoded
+        as a stream. `led`: behind a still of the first one, whose cell is left out."""
         count = 0
 
-        def counted(frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        def counted() -> Iterator[Tensor]:
             nonlocal count
-            for frame in frames:
+            for frame in self.frames(start, stop):
+                frame = frame.to(codec.device, codec.dtype)[None, :, None]
+                if led and count == 0:
+                    yield frame
                 count += 1
-                yield frame.to(codec.device, codec.dtype)
+                yield frame
 
-        latents = codec.vae.encode_stream(chunks(counted(self.frames())), tile=codec.tile(self.height, self.width))
-        return torch.cat([latent.float() for latent in latents], dim=2), count
+        latents = codec.vae.encode_stream(counted(), tile=codec.tile(self.height, self.width))
+        return torch.cat([latent.float() for latent in latents], dim=2)[:, :, int(led) :], count
 
 
 def read_mask(path: str | os.PathLike, clip: Clip, grid: Grid) -> Tensor:

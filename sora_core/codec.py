@@ -130,7 +130,7 @@ def pick_device(name: str = "auto") -> torch.device:
     """``auto`` is a GPU where there is one.
 
     Raises:
-        UserError: no such device, or no CUDA where it is asked for.
+        UserError: no such device, or no CUDA or MPS where it is asked for.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -140,6 +140,6 @@ def pick_device(name: str = "auto") -> torch.device:
         device = torch.device("meta")
     if device.type not in ("cpu", "cuda", "mps"):
         raise UserError(f"There is no device {name[:40]!r}: choose auto, cpu or cuda.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"There is no CUDA device {name!r} on this machine: use --device cpu.")
+    if device.type != "cpu" and (device.index or 0) >= getattr(torch, device.type).device_count():
+        raise UserError(f"There is no {device.type.upper()} device {name!r} on this machine: use --device cpu.")
     return device

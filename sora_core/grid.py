@@ -11,7 +11,9 @@ from __future__ import annotations
 import math
 import operator
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from .errors import UserError
 
@@ -19,7 +21,7 @@ MIN_SIDE = 8  # pixels: one cell of the usual latent
 MAX_SIDE = 2048  # pixels: images go up to 2048 x 2048, as in the report
 MAX_VIDEO_PIXELS = 1920 * 1088  # per frame: 1080p as codecs store it
 MAX_SECONDS = 60.0
-MAX_FPS = 120.0
+MIN_FPS, MAX_FPS = 0.01, 120.0
 
 _SHAPES = ("16:9", "9:16", "1:1", "4:3", "21:9")
 _SIZES = {
@@ -55,15 +57,20 @@ def _whole(value, what: str, least: int = 1) -> int:
     return value
 
 
-def _real(value, what: str, most: float) -> float:
-    """`value` as a finite float in (0, most], or a sentence."""
+def _real(value, what: str, most: float, least: float = 0) -> float:
+    """`value` as a finite float above 0 and from `least` to `most`, or a sentence."""
     try:
         value = float(value)
     except (TypeError, ValueError, OverflowError):
         raise UserError(f"The {what} must be a number, not {str(value)[:40]!r}.") from None
-    if not 0 < value <= most:
-        raise UserError(f"The {what} must be above 0 and at most {most:g}, not {value:g}.")
+    if not (value > 0 and least <= value <= most):
+        limits = f"from {least:g} to {most:g}" if least else f"above 0 and at most {most:g}"
+        raise UserError(f"The {what} must be {limits}, not {value:g}.")
     return value
+
+
+def _frame_rate(value) -> float:
+    return _real(value, "frame rate", MAX_FPS, MIN_FPS)
 
 
 def _check_side(value, what: str) -> int:
@@ -87,12 +94,14 @@ class Geometry:
         s_stride: pixels per latent cell, in both directions.
         channels: latent channels.
         patch: latent cells per token in (t, y, x).
+        codec: what is known of whose latents these are; the same sizes may mean different things.
     """
 
     t_stride: int = 4
     s_stride: int = 8
     channels: int = 16
     patch: tuple[int, int, int] = (1, 1, 1)
+    codec: str = ""
 
     def __post_init__(self):
         for name in ("t_stride", "s_stride", "channels"):
@@ -112,8 +121,9 @@ class Geometry:
 
     def __str__(self):
         pt, py, px = self.patch
+        of = f"{self.codec} latents, " if self.codec else ""
         return (
-            f"{self.channels} channels, {self.t_stride} frames x {self.s_stride} x {self.s_stride} pixels a cell, "
+            f"{of}{self.channels} channels, {self.t_stride} frames x {self.s_stride} x {self.s_stride} pixels a cell, "
             f"patches of {pt} x {py} x {px}"
         )
 
@@ -145,7 +155,7 @@ class Grid:
     def __post_init__(self):
         frames = _whole(self.frames, "number of frames")
         height, width = _check_side(self.height, "height"), _check_side(self.width, "width")
-        fps = _real(self.fps, "frame rate", MAX_FPS)
+        fps = _frame_rate(self.fps)
         for name, value in (("frames", frames), ("height", height), ("width", width), ("fps", fps)):
             object.__setattr__(self, name, value)
         longest = 1 + math.floor(MAX_SECONDS * fps + 1e-6)  # a minute in the codec's native form is one frame more
@@ -251,26 +261,28 @@ class Grid:
         codec = 64 * pixels * min(self.frames, self.geometry.t_stride)  # the decoder's widest feature maps
         return activations * bytes_per_element + latents + codec
 
-    def check_memory(self, available: int | None, **model) -> None:
+    def check_memory(self, available: int | None, needs: Callable[..., int] = memory_bytes, **model) -> None:
         """Refuse what cannot fit before anything is allocated.
 
         Args:
             available: bytes; None (unknown) refuses nothing. `memory.available_memory(device)` reads it.
+            needs: (grid, **model) -> bytes; by default what sampling takes.
             model: the arguments of `memory_bytes`.
 
         Raises:
             UserError: names the largest size of the same shape that fits, or the longest duration where none does.
         """
-        need = self.memory_bytes(**model)
+        needs = partial(needs, **model)
+        need = needs(self)
         if available is None or need <= available:
             return
         asked = f"{self.width}x{self.height} with {self.frames} frames needs about {_gib(need)} of memory and "
         asked += f"{_gib(available)} are free"
-        smaller = largest(lambda n: self._fits(same_shape(self.width, self.height, n), available, model), self.pixels)
+        smaller = largest(lambda n: self._fits(same_shape(self.width, self.height, n), available, needs), self.pixels)
         if size := same_shape(self.width, self.height, max(1, smaller)):
             raise UserError(f"{asked}: the largest size of this shape that fits is {size[0]}x{size[1]}.")
         some = self.geometry.t_stride if self.cyclic else 1  # a loop has whole latent frames
-        fit = largest(lambda n: replace(self, frames=some * n).memory_bytes(**model) <= available, self.frames // some)
+        fit = largest(lambda n: needs(replace(self, frames=some * n)) <= available, self.frames // some)
         if frames := some * fit:
             raise UserError(f"{asked}: at this size at most {frames} frames fit.")
         raise UserError(f"{asked}: not even one frame fits, so free some memory or use a smaller model.")
@@ -280,9 +292,9 @@ class Grid:
         """Pixels of one frame."""
         return self.height * self.width
 
-    def _fits(self, size: tuple[int, int] | None, available: int, model: dict) -> bool:
+    def _fits(self, size: tuple[int, int] | None, available: int, needs: Callable[[Grid], int]) -> bool:
         # Below the smallest side nothing is left that could fail to fit; the caller looks at what is left.
-        return size is None or replace(self, width=size[0], height=size[1]).memory_bytes(**model) <= available
+        return size is None or needs(replace(self, width=size[0], height=size[1])) <= available
 
 
 def _gib(n: int) -> str:
@@ -338,5 +350,5 @@ def frames_for(seconds: float, fps: float) -> int:
 
     16 is not of the codec's native form 1 + 4 k: the codec repeats the last frame up to 17 and cuts it off again.
     """
-    seconds, fps = _real(seconds, "duration in seconds", MAX_SECONDS), _real(fps, "frame rate", MAX_FPS)
+    seconds, fps = _real(seconds, "duration in seconds", MAX_SECONDS), _frame_rate(fps)
     return max(1, math.floor(seconds * fps + 0.5))

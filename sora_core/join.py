@@ -29,6 +29,7 @@ from . import canvas as canvases
 from .audio import Sound, has_sound
 from .canvas import Canvas
 from .clip import Clip
+from .codec import Codec
 from .errors import UserError
 from .grid import Geometry, Grid
 
@@ -265,11 +266,11 @@ def between(codec: Encoder, tail: Tensor, head: Tensor, count: int, fps: float, 
     return Part(canvas, start, count, before=tail[:, :, -1], after=head[:, :, 0])
 
 
-def morph(codec: Encoder, a: Tensor, b: Tensor, fps: float, strength: float = 0.9) -> tuple[Part, int]:
+def morph(codec: Codec, a: Shot, b: Shot, strength: float = 0.9) -> tuple[Part, int]:
     """One input turns into another over all their frames.
 
     Args:
-        a, b: (B, 3, T, H, W), of the same length.
+        a, b: of the same length and size.
         strength: see `canvas.morph`.
 
     Returns:
@@ -278,19 +279,25 @@ def morph(codec: Encoder, a: Tensor, b: Tensor, fps: float, strength: float = 0.
     Raises:
         UserError: see `canvas.morph`.
     """
-    grid, grid_b = _grid(codec, a, a.shape[2], fps), _grid(codec, b, b.shape[2], fps)
-    held = [canvases.keep(codec.encode(video).cpu(), g) for video, g in ((a, grid), (b, grid_b))]
+    held = []
+    for shot in (a, b):
+        latent, frames = shot.clip.encode(codec, shot.first, shot.first + shot.count)
+        grid = Grid(frames, shot.clip.height, shot.clip.width, shot.clip.fps, codec.geometry)
+        held.append(canvases.keep(latent.cpu(), grid))
     canvas = canvases.morph(*held, strength)
-    count = codec.geometry.t_stride * (grid.latent_shape[1] - 2)
-    part = Part(canvas, 1, count, before=a[:, :, 0], after=b[:, :, 1 + count])
-    return part, grid.frames - 1 - count
+    count = codec.geometry.t_stride * (canvas.grid.latent_shape[1] - 2)
+    first, last = (shot.clip.take(at, at + 1)[:, :, 0] for shot, at in ((a, a.first), (b, b.first + 1 + count)))
+    return Part(canvas, 1, count, before=first, after=last), canvas.grid.frames - 1 - count
 
 
-def lay(codec: Encoder, canvas: Canvas, video: Tensor, frame: int, strength: float = 0.0) -> tuple[Canvas, int, int]:
+def lay(
+    codec: Encoder, canvas: Canvas, video: Tensor | Clip, frame: int, strength: float = 0.0
+) -> tuple[Canvas, int, int]:
     """Lay an image or a clip onto a canvas at a time.
 
     Args:
-        video: (B or 1, 3, T, H, W) in [-1, 1], of the canvas's size; one frame is an image and fills a latent frame.
+        video: (B or 1, 3, T, H, W) in [-1, 1], or a clip, which is read as a stream and takes a `Codec`; of the
+            canvas's size. One frame is an image and fills a latent frame.
         frame: of the canvas where it is to start. A clip starts with the nearest latent frame, what is not a whole
             latent frame at its end is left out, and so is what reaches beyond the canvas.
 
@@ -302,17 +309,16 @@ def lay(codec: Encoder, canvas: Canvas, video: Tensor, frame: int, strength: flo
     """
     grid, stride = canvas.grid, codec.geometry.t_stride
     frame = grid.frame_at(frame)
-    if video.shape[2] == 1:  # a still is the same in every cell
-        return canvases.place(canvas, codec.encode(video).cpu(), grid.cell_of(frame), strength), frame, 1
+    count = video.expected if isinstance(video, Clip) else video.shape[2]
+    if count == 1:  # a still is the same in every cell
+        return canvases.place(canvas, _cells(codec, video, 1, True), grid.cell_of(frame), strength), frame, 1
     cell = min(first_cell(grid, frame, stride), grid.cells[0] - 1)
     start, alone = grid.frames_of(cell).start, len(grid.frames_of(cell)) == 1
-    length = min(video.shape[2], grid.frames - start)
+    length = min(count, grid.frames - start)
     if length < grid.frames - start:
         whole = (length - 1) // stride * stride + 1 if alone else max(1, length // stride) * stride
         length = min(length, whole)
-    video = video[:, :, :length]
-    latent = codec.encode(video).cpu() if alone else _true_cells(codec, video, 0, -(-length // stride))
-    return canvases.place(canvas, latent, cell, strength), start, length
+    return canvases.place(canvas, _cells(codec, video, length, alone), cell, strength), start, length
 
 
 def first_cell(grid: Grid, frame: int, shown: int) -> int:
@@ -346,6 +352,14 @@ def _whole_cells(geometry: Geometry, tail: Tensor) -> Tensor:
     """The last frames as 1 + 4 k of them; too few are led in by a still of the first."""
     missing = geometry.frames(geometry.latent_frames(tail.shape[2])) - tail.shape[2]
     return torch.cat([tail[:, :, :1].expand(-1, -1, missing, -1, -1), tail], dim=2)
+
+
+def _cells(codec: Encoder, video: Tensor | Clip, length: int, alone: bool) -> Tensor:
+    """The latent of the first frames, of which the very first has a cell of its own, or all are in true cells."""
+    if isinstance(video, Clip):
+        return video.encode(codec, 0, length, led=not alone)[0].cpu()
+    video = video[:, :, :length]
+    return codec.encode(video).cpu() if alone else _true_cells(codec, video, 0, -(-length // codec.geometry.t_stride))
 
 
 def _true_cells(codec: Encoder, head: Tensor, start: int, context: int) -> Tensor:

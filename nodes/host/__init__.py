@@ -3,6 +3,8 @@
 Every difference between host versions is met here by asking what is there, never by a version number.
 """
 
+from dataclasses import replace
+
 from ...sora_core import flow
 from ...sora_core.checkpoint import Models
 from ...sora_core.grid import Grid
@@ -22,7 +24,7 @@ from .latents import (
     stills_of,
     with_open_end,
 )
-from .model import make_model
+from .model import CODEC, make_model
 from .sampling import fill
 from .schema import ADVANCED, schema
 from .streaming import Encoder, decode_stream, encode_stream, whole_cells
@@ -30,6 +32,7 @@ from .text import make_clip
 
 __all__ = [
     "ADVANCED",
+    "CODEC",
     "Encoder",
     "NetworkSize",
     "canvas_of",
@@ -56,9 +59,9 @@ __all__ = [
 
 def load(models: Models) -> tuple:
     """(MODEL, CLIP, VAE) with the weights of a checkpoint's three networks."""
-    usual = from_card(Size, models.card.get("size"))
-    grid = Grid(usual.frames, usual.height, usual.width, usual.fps, models.geometry)
+    usual, geometry = from_card(Size, models.card.get("size")), replace(models.geometry, codec=CODEC)
+    grid = Grid(usual.frames, usual.height, usual.width, usual.fps, geometry)
     shift = flow.shift_for_tokens(grid.tokens, models.dit.config.shift)  # the host's samplers take one for all sizes
     windowing = from_card(Settings, models.card.get("settings"))
-    model = make_model(models.dit, models.geometry, rgb_of_latents(models.vae), shift, windowing)
-    return model, make_clip(models.text), HostVAE(models.vae, models.geometry)
+    model = make_model(models.dit, geometry, rgb_of_latents(models.vae), shift, windowing)
+    return model, make_clip(models.text), HostVAE(models.vae, geometry)

@@ -15,7 +15,8 @@ WIDTHS = ("dim", "hidden_size", "inner_dim", "model_channels", "hidden_size_x")
 
 HOST_WINDOW = 21  # latent frames: 81 frames of Wan 2.1, what the host's video models of today were trained on at least
 
-# (frames, pixels) per latent cell of the host's video formats, for hosts whose formats do not say it (0.8).
+# (frames, pixels) per latent cell of the host's video formats, for hosts whose formats do not say it (0.8). Their names
+# tell whose latents a model reads,
 STRIDES = {
     "Wan21": (4, 8),
     "Wan22": (4, 16),
@@ -24,6 +25,15 @@ STRIDES = {
     "LTXV": (8, 32),
     "Cosmos1CV8x8x8": (8, 8),
     "Mochi": (6, 8),
+}
+# and the modules of the host's VAEs whose latents these make.
+CODECS = {
+    "comfy.ldm.wan.vae": "Wan21",
+    "comfy.ldm.wan.vae2_2": "Wan22",
+    "comfy.ldm.models.autoencoder": "HunyuanVideo",
+    "comfy.ldm.lightricks.vae.causal_video_autoencoder": "LTXV",
+    "comfy.ldm.cosmos.vae": "Cosmos1CV8x8x8",
+    "comfy.ldm.genmo.vae.model": "Mochi",
 }
 
 
@@ -60,7 +70,9 @@ def geometry_of(vae) -> Geometry:
             f"The first latent frame of this VAE stands for {vae.upscale_ratio[0](1)} frames and the canvas needs one "
             "that stands for one frame: use the VAE of another video model."
         )
-    return Geometry(stride, vae.spacial_compression_decode(), vae.latent_channels)
+    codec = CODECS.get(type(vae.first_stage_model).__module__, "")
+    codec = "HunyuanVideo15" if codec == "HunyuanVideo" and vae.latent_channels == 32 else codec
+    return Geometry(stride, vae.spacial_compression_decode(), vae.latent_channels, codec=codec)
 
 
 def size_of(model) -> NetworkSize:
@@ -78,7 +90,7 @@ def size_of(model) -> NetworkSize:
     if latents.latent_dimensions != 3:
         raise UserError(f"{name} makes no videos: connect a video model, such as that of Load Sora Model.")
     t_stride, s_stride = strides_of(latents)
-    geometry = Geometry(t_stride, s_stride, latents.latent_channels, patch_of(network))
+    geometry = Geometry(t_stride, s_stride, latents.latent_channels, patch_of(network), _format_of(latents))
     width = next((getattr(network, name) for name in WIDTHS if hasattr(network, name)), None)
     if width is None:
         raise UserError(f"{name} is built in a way that this pack does not know: use the host's own nodes for it.")
@@ -105,10 +117,14 @@ def strides_of(latents) -> tuple[int, int]:
     """(frames, pixels) per latent cell, of a latent format."""
     if hasattr(latents, "temporal_downscale_ratio"):
         return latents.temporal_downscale_ratio, latents.spacial_downscale_ratio
-    for kind in type(latents).__mro__:
-        if kind.__name__ in STRIDES:
-            return STRIDES[kind.__name__]
+    if name := _format_of(latents):
+        return STRIDES[name]
     raise UserError(f"The latent format {type(latents).__name__} does not say how it packs frames: update ComfyUI.")
+
+
+def _format_of(latents) -> str:
+    """The known format that a latent format is, or is a kind of; else an empty string."""
+    return next((kind.__name__ for kind in type(latents).__mro__ if kind.__name__ in STRIDES), "")
 
 
 def patch_of(network) -> tuple[int, int, int]:

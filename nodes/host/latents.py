@@ -23,7 +23,8 @@ def grid_of(latent: dict, geometry: Geometry, patch_known: bool = True) -> Grid:
 
     Args:
         geometry: of the model or VAE that is to read it.
-        patch_known: False for a VAE, which does not know the patches of its model: those noted hold.
+        patch_known: False for a VAE, which does not know the patches of its model: those noted hold. So does the name
+            of the codec where the geometry says none.
 
     Raises:
         UserError: it is no video, or was made for another geometry.
@@ -40,7 +41,8 @@ def grid_of(latent: dict, geometry: Geometry, patch_known: bool = True) -> Grid:
     made_for = Geometry(**noted["geometry"])
     if not patch_known:
         geometry = replace(geometry, patch=made_for.patch)
-    if replace(made_for, patch=geometry.patch) != geometry:
+    geometry = replace(geometry, codec=geometry.codec or made_for.codec)
+    if replace(made_for, patch=geometry.patch, codec=made_for.codec or geometry.codec) != geometry:
         raise UserError(
             f"This latent was made for another model ({made_for}) than this one ({geometry}): connect this model to "
             "Sora Patch Grid, or encode with its VAE."
@@ -133,12 +135,22 @@ def settled(latent: dict) -> dict:
     """A LATENT that one of the host's samplers has filled, as Sora Sampler would have left it; others as they are.
 
     The host leaves the mask on. That it has been used shows in the content, which is not the one it was made for.
+
+    Raises:
+        UserError: it is a cyclic loop, which only Sora Sampler can close.
     """
     samples, content = latent["samples"], latent.get("sora_content")
     if content is None or content.shape[1:] != samples.shape[1:]:
         return latent
     first = samples[0].to(content)  # other nodes may have taken some of a batch, or repeated it
-    return latent if any(torch.equal(first, one) for one in content) else filled(latent, samples)
+    if any(torch.equal(first, one) for one in content):
+        return latent
+    if latent["sora_grid"]["cyclic"]:
+        raise UserError(
+            "This cyclic loop was filled by a sampler that does not know of loops, so its end does not meet its start: "
+            "fill it with Sora Sampler, or make a loop of an existing clip (Sora Loop Video, bridge)."
+        )
+    return filled(latent, samples)
 
 
 def filled(latent: dict, samples: torch.Tensor) -> dict:

@@ -20,6 +20,7 @@ from ...sora_core.grid import Geometry
 from ...sora_core.windows import Windowing
 from .preview import Live, Playhead
 
+CODEC = "Sora"  # whose latents they are: Wan 2.1's and HunyuanVideo's have the same sizes
 DEFAULT_FPS = 8.0  # of a prompt that says nothing; a conditioning's `frame_rate` (LTXVConditioning sets it) overrides
 
 SMALL = (

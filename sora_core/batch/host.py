@@ -10,6 +10,7 @@ file and `cluster`, which needs it, are left out there (.comfyignore) and come w
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
 import shutil
@@ -74,8 +75,8 @@ class Host:
 
 
 def find_hosts() -> list[Host]:
-    """`COMFYUI_PATH` (several, separated as in PATH), else comfy-cli's default workspace and the `ComfyUI-*` beside
-    it, else the host this pack is installed in.
+    """`COMFYUI_PATH` (several, separated as in PATH), else the workspace that comfy-cli was told of or used last,
+    `~/comfy/ComfyUI`, where it installs, and the `ComfyUI-*` beside that, else the host this pack is installed in.
 
     Raises:
         HostError: COMFYUI_PATH names a folder where there is none.
@@ -87,13 +88,26 @@ def find_hosts() -> list[Host]:
         if missing:
             raise HostError(f"COMFYUI_PATH names {', '.join(missing)}, where there is no ComfyUI (main.py and comfy/).")
         return [Host(folder.resolve()) for folder in folders]
-    workspace = Path.home() / "comfy"
-    folders = [workspace / "ComfyUI", *sorted(workspace.glob("ComfyUI-*"))]
-    found = [Host(folder.resolve()) for folder in folders if is_host(folder)]
+    usual = Path.home() / "comfy"
+    folders = [*_workspaces(), usual / "ComfyUI", *sorted(usual.glob("ComfyUI-*"))]
+    found = [Host(folder) for folder in dict.fromkeys(folder.resolve() for folder in folders if is_host(folder))]
     if not found:
         above = Path(os.path.abspath(__file__)).parents[4]  # <host>/custom_nodes/<pack>/sora_core/batch/host.py
         found = [Host(above)] if is_host(above) else []
     return found
+
+
+def _workspaces() -> list[Path]:
+    """The ComfyUI folders that comfy-cli has noted: the one set as default, and the one of its last command."""
+    home = Path.home()
+    places = {"win32": home / "AppData" / "Local", "darwin": home / "Library" / "Application Support"}
+    noted = configparser.ConfigParser(interpolation=None)
+    try:
+        noted.read(places.get(sys.platform, home / ".config") / "comfy-cli" / "config.ini", encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError):  # a file of another program, which is no reason to fail
+        return []
+    names = ("default_workspace", "recent_workspace")
+    return [Path(folder) for name in names if (folder := noted.defaults().get(name))]
 
 
 def own_python(host: Host) -> Path:

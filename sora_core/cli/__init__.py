@@ -14,7 +14,7 @@ from ..errors import UserError
 from . import batch, make, other
 from .options import Commands, Parser
 
-LIBRARIES = ("PIL", "av", "einops", "huggingface_hub", "kornia", "numpy", "safetensors", "torch", "tqdm")
+LIBRARIES = ("PIL", "av", "einops", "huggingface_hub", "kornia", "numpy", "safetensors", "tomli", "torch", "tqdm")
 
 
 def parser() -> Parser:
@@ -67,6 +67,8 @@ def lacking(library: str) -> str:
     """What to do where one of `LIBRARIES` is not installed."""
     if library == "torch":
         return "Sora needs PyTorch: install the build for this machine as https://pytorch.org/get-started/locally says."
+    if library == "tomli":
+        return "Python 3.10 reads the configs with tomli: python -m pip install tomli."
     return (
         f"Sora needs {library}: python -m pip install -r requirements.txt numpy pillow tqdm (and PyTorch, where it is "
         "missing)."

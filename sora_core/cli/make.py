@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import time
@@ -70,6 +71,11 @@ class Making:
                 f"sora {self.name} takes {self.usage}, or --timeline in place of the prompt (see sora {self.name} "
                 "--help)."
             )
+        if most and isinstance(prompt, str) and _is_file(prompt):
+            raise UserError(
+                f"{prompt[:100]} looks like a file and stands where a prompt should: sora {self.name} takes "
+                f"{self.usage} (see sora {self.name} --help)."
+            )
         asked.files, asked.prompt = [Path(word) for word in words], prompt
 
     def read_length(self, asked) -> None:
@@ -86,6 +92,13 @@ class Making:
                 f"The timeline ends at {end:g} s and the last prompt would never be read in {asked.seconds:g} s: write "
                 f"--seconds {end:g}, or end the timeline sooner."
             )
+
+
+def _is_file(word: str) -> bool:
+    """Whether it names a file that is there, or ends like a film or an image."""
+    from ..video import READ_ENDINGS
+
+    return os.path.isfile(word) or Path(word).suffix.lower() in READ_ENDINGS
 
 
 def register(commands: Commands) -> None:
@@ -123,6 +136,8 @@ def fill(command: Making, asked) -> dict:
     given["seed"] = random.getrandbits(32) if asked.seed is None else asked.seed
     settings = replace(pipeline.settings, **{name: value for name, value in given.items() if value is not None})
     tags = describe(settings, written(asked.prompt), film, asked.checkpoint)
+    if getattr(asked, "times", 1) > 1:  # only generate has it
+        tags["settings"]["times"] = asked.times
     if asked.files:
         tags["inputs"] = [path.name for path in asked.files]
 

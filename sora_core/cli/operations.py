@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import UserError
-from ..grid import PLACES
+from ..grid import MAX_SIDE, MIN_SIDE, PLACES
 from .make import Making
 from .options import Parser, number, whole
 
 # ----------------------------------------------------------------------------------------------------- from words alone
 
 
+def generate_arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "--times",
+        type=whole,
+        default=1,
+        metavar="N",
+        help="how many times wider and higher this is than a prototype with the same --seed, to keep its composition",
+    )
+
+
 def plan_generate(asked, pipeline):
     from .. import canvas
 
-    return _film(canvas.empty(_grid(asked, pipeline)))
+    if asked.times > MAX_SIDE // MIN_SIDE:
+        raise UserError(f"--times must be at most {MAX_SIDE // MIN_SIDE}, not {str(asked.times)[:20]}.")
+    return _film(replace(canvas.empty(_grid(asked, pipeline)), scale=asked.times))
 
 
 def loop_arguments(parser: Parser) -> None:
@@ -28,7 +43,6 @@ def loop_arguments(parser: Parser) -> None:
 def plan_loop(asked, pipeline):
     """Without a file the canvas itself is cyclic; a file gets a bridge from its end to its start."""
     from .. import canvas, join
-    from ..video import VIDEO_ENDINGS
 
     if asked.files:
         clip = _clips(asked, pipeline)[0]
@@ -36,8 +50,6 @@ def plan_loop(asked, pipeline):
         head, tail, length = _ends(clip, pipeline, count, asked.context)
         part = join.between(pipeline, tail, head, count, clip.fps, asked.context)
         return join.row([join.Shot(clip, 0, length), part])
-    if isinstance(asked.prompt, str) and Path(asked.prompt).suffix.lower() in VIDEO_ENDINGS:
-        raise UserError(f"{asked.prompt} looks like a file: say a prompt too, what is to be seen on the way back.")
     stride = pipeline.geometry.t_stride
     if asked.frames is None and asked.seconds is None:
         asked.frames = max(stride, pipeline.size.frames // stride * stride)
@@ -63,7 +75,7 @@ def laid(text: str) -> tuple[str, Path, float]:
     """Read TIME:FILE[:STRENGTH]; a file's name may hold colons itself."""
     time, _, rest = text.partition(":")
     file, strength = rest, 0.0
-    if not Path(rest).exists() and ":" in rest:
+    if not os.path.exists(rest) and ":" in rest:  # a Path of too long a name raises
         name, _, last = rest.rpartition(":")
         try:
             file, strength = name, float(last)
@@ -95,12 +107,11 @@ def plan_animate(asked, pipeline):
         frame = grid.frames - 1 if time == "end" else round(float(time) * grid.fps)
         if not 0 <= frame < grid.frames:
             raise UserError(f"{time} s is not in the video, which lasts {grid.seconds:g} s: lay {path.name} sooner.")
-        video = clip.take(0, grid.frames)
-        result, start, length = join.lay(pipeline, result, video, frame, strength)
+        result, start, length = join.lay(pipeline, result, clip, frame, strength)
         notes += clip.changes
         if start != frame:
             notes.append(f"{path.name} starts at {start / grid.fps:g} s, where a latent frame begins.")
-        if length < video.shape[2]:
+        if length < min(clip.expected, grid.frames):
             notes.append(f"Of {path.name} the first {length / grid.fps:g} s are taken.")
         if has_sound(path):
             sounds.append(Sound(path, start / grid.fps, 0.0, length / grid.fps))
@@ -148,8 +159,6 @@ def connect_arguments(parser: Parser) -> None:
 
 
 def plan_connect(asked, pipeline):
-    from dataclasses import replace
-
     from .. import join
 
     a, b = _clips(asked, pipeline)
@@ -169,7 +178,7 @@ def plan_connect(asked, pipeline):
             )
         _check(pipeline, a, count)
         part, last = join.morph(
-            pipeline, a.take(lengths[0] - count, lengths[0]), b.take(0, count), a.fps, asked.strength
+            pipeline, join.Shot(a, lengths[0] - count, count), join.Shot(b, 0, count), asked.strength
         )
         behind = count - last
         pieces = [join.Shot(a, 0, lengths[0] - count + 1), part, join.Shot(b, behind, lengths[1] - behind)]
@@ -183,15 +192,25 @@ def plan_connect(asked, pipeline):
 
 
 def _travel(paths, part):
-    """What the two files say of themselves, one after the other; nothing where one of them is silent."""
+    """What the one file says of its end and then the other of its start; nothing where one of them is silent."""
     from ..clip import read_tags
     from ..timeline import Span, Timeline
 
-    told = [read_tags(path).get("prompt") for path in paths]
-    if None in told:
+    a, b = (read_tags(path).get("prompt") for path in paths)
+    if a is None or b is None:
         return None
     length = part.count / part.canvas.grid.fps
-    return Timeline((Span(0.0, length / 2, told[0]), Span(length / 2, length, told[1])))
+    return Timeline((Span(0.0, length / 2, _told_at(a, -1)), Span(length / 2, length, _told_at(b, 0))))
+
+
+def _told_at(tag: str, number: int) -> str:
+    """The prompt of one span of the timeline that a file says of itself; a plain prompt is told all the time."""
+    from ..timeline import Timeline
+
+    try:
+        return Timeline.parse(tag).prompts[number]
+    except UserError:
+        return re.sub(r"[;\n]", ",", tag)  # what follows one in a timeline could be read as a time
 
 
 # ------------------------------------------------------------------------------------------------------ the whole video
@@ -254,8 +273,6 @@ def refine_arguments(parser: Parser) -> None:
 
 def plan_refine(asked, pipeline):
     """Scaled up as pixels, which suits the codec better than a scaled latent; the noise is the prototype's."""
-    from dataclasses import replace
-
     from .. import canvas
     from ..clip import read_tags
     from ..strength import check_strength
@@ -385,7 +402,7 @@ def _film(canvas, sounds=(), notes=(), under=None):
 
 
 MAKING = (
-    Making("generate", (), "text to video, or to an image when there is one frame", plan_generate),
+    Making("generate", (), "text to video, or to an image when there is one frame", plan_generate, generate_arguments),
     Making(
         "animate",
         ("IMAGE",),

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from .make import bar
 from .options import NOTHING, Commands, device, device_name, folder, integer, model, number, positive, result, whole
 
 
@@ -120,8 +121,10 @@ def run_world_sample(asked) -> dict:
     from ..worlds.gallery import write_samples
 
     start = time.monotonic()
-    size = parse_size(asked.size)
-    Grid(asked.frames, size[1], size[0], asked.fps)  # refuses what is impossible
-    clips = write_samples(asked.out, asked.count, size, asked.frames, asked.fps, asked.seed)
-    print(f"{len(clips)} clips in {asked.out}")
-    return result(asked.out, *size, asked.frames, asked.fps, asked.seed, start) | {"clips": len(clips)}
+    width, height = parse_size(asked.size)
+    grid = Grid(asked.frames, height, width, asked.fps)
+    with bar("writing", "clip", asked.count) as clips:
+        for _ in write_samples(asked.out, asked.count, grid, asked.seed):
+            clips.update()
+    print(f"{asked.count} clips in {asked.out}")
+    return result(asked.out, width, height, asked.frames, asked.fps, asked.seed, start) | {"clips": asked.count}

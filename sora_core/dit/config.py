@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from ..config import bounded
+
 
 @dataclass(frozen=True)
 class DiTConfig:
@@ -23,6 +25,7 @@ class DiTConfig:
     def __post_init__(self):
         for name in ("patch", "channel_std", "exit_guidance"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON gives lists
+        bounded(self, 1, math.inf, "width", "depth", "heads", "text_width", "channels", "mlp_ratio", "t_stride")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
         if self.head_width % 16:

@@ -20,7 +20,7 @@ from ..canvas import Canvas
 from ..change import against_median, steps_of
 from ..grid import MIN_SIDE, Grid
 from ..quality import psnr
-from ..worlds.caption import caption
+from ..worlds.caption import caption, then
 from ..worlds.editing import colours_for, recoloured, restyled, styles_for
 from ..worlds.scene import Scene
 from ..worlds.score import Reading, compare, score, silhouettes
@@ -114,7 +114,7 @@ def connect(setting: Setting) -> Result:
     for pairs in setting.batches(list(zip(made, made[1:] + made[:1], strict=True)), "connect"):
         group, next_ones = zip(*pairs, strict=True)
         a, b = (truth(part, grid).to(pipeline.device) for part in (group, next_ones))
-        prompts = [f"{x.prompt}, then {y.prompt}" for x, y in zip(group, next_ones, strict=True)]
+        prompts = [then(x.prompt, y.prompt) for x, y in zip(group, next_ones, strict=True)]
         added = _new_frames(setting, join.between(pipeline, a, b, new, grid.fps), group, prompts)
         joined = torch.cat([a.cpu(), added, b.cpu()], dim=2)
         for (x, y), clip, part, said in zip(pairs, joined, added, prompts, strict=True):

@@ -5,12 +5,14 @@ What matters is which words stand close to each other ("a red ball that rises an
 relative: with a learnt vector per place, which of two things moves how is learnt several times more slowly.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..config import bounded
 from ..layers import rope_table, rotate
 from .tokenizer import PAD, SUMMARY, Tokenizer
 
@@ -26,6 +28,7 @@ class TextConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "merges", tuple((int(a), int(b)) for a, b in self.merges))  # JSON gives lists
+        bounded(self, 1, math.inf, "width", "depth", "heads")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
         if self.width // self.heads % 2:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from ..files import replacing
+
 SKIP = {"step", "seconds", "lr", "tokens", "clips"}
 
 
@@ -35,4 +37,5 @@ def draw_curves(log: Path, out: Path) -> None:
         if len(scaled) > 1:
             draw.line(scaled, fill=(30, 90, 200), width=1)
         draw.line([(0, top + height - 1), (width, top + height - 1)], fill=(200, 200, 200))
-    image.save(out)
+    with replacing(out) as part:
+        image.save(part)

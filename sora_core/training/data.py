@@ -21,10 +21,9 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..grid import Geometry, Grid, round_up
-from ..video import IMAGE_ENDINGS, probe, read_frames
+from ..video import READ_ENDINGS, probe, read_frames
 from .packing import Packs, useful
 
-ENDINGS = (*IMAGE_ENDINGS, ".mp4", ".webm", ".mkv", ".mov", ".m4v", ".avi", ".gif")
 log = logging.getLogger(__name__)
 
 
@@ -158,7 +157,7 @@ def _in_folder(where: str, skipped: dict[str, str]) -> list[tuple[File, File | N
         raise UserError(f"[data] source: {where} is not a folder.")
     found = []
     for path in sorted(root.rglob("*")):
-        if path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.is_file():
+        if path.suffix.lower() in READ_ENDINGS and not path.name.startswith(".") and path.is_file():
             text = path.with_suffix(".txt")
             found.append((_whole(path, root), _whole(text, root) if text.is_file() else None))
     return found
@@ -187,7 +186,7 @@ def _in_shards(where: str, skipped: dict[str, str]) -> list[tuple[File, File | N
         except (tarfile.TarError, OSError) as error:  # what was found before the damage is kept
             skipped[path.name] = f"damaged, or compressed, which cannot be read at random: {error}"
         for files in samples.values():
-            pictures = [file for ending, file in files.items() if "." + ending.rpartition(".")[2] in ENDINGS]
+            pictures = [file for ending, file in files.items() if "." + ending.rpartition(".")[2] in READ_ENDINGS]
             found += [(file, files.get("txt")) for file in pictures]
     return found
 

@@ -23,10 +23,11 @@ from torch import Tensor, nn
 
 from ..canvas import empty
 from ..checkpoint import geometry_of, load, read_header, resolve, save
+from ..config import bounded, build
 from ..dit import DiT, DiTConfig, Segment, deepened, matmul_attention, sdpa
 from ..errors import UserError
 from ..flow import interpolate, loss_weight, shift_for_tokens
-from ..grid import Grid
+from ..grid import MAX_FPS, MIN_FPS, Grid
 from ..pipeline import Size
 from ..sampler import guide, sample
 from ..text import TextConfig, TextEncoder, Tokenizer
@@ -60,7 +61,7 @@ TEXT_MULTIPLE = 32  # captions are padded to this many tokens, so that few shape
 class Mix:
     """A pack that is drawn with a weight, between two points of the run (as shares of its steps)."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[Part | list, ...]
     weight: float = 1.0
     start: float = 0.0
     end: float = 1.0
@@ -68,12 +69,20 @@ class Mix:
     sentences: int = 0  # more sentences for the facts, each of a scene that is told and not shown
 
     def __post_init__(self):
-        object.__setattr__(self, "parts", tuple(p if isinstance(p, Part) else Part(*p) for p in self.parts))
+        object.__setattr__(self, "parts", tuple(p if isinstance(p, Part) else Part.read(p) for p in self.parts))
+        bounded(self, 1, math.inf, "captions")
+        bounded(self, 0, math.inf, "sentences")
+        if not self.parts:
+            raise ValueError("needs parts")
+        if self.weight <= 0:
+            raise ValueError(f"weight must be above 0, not {self.weight}")
+        if not 0 <= self.start < self.end <= 1:
+            raise ValueError(f"start and end must be points of the run from 0 to 1, not {self.start} and {self.end}")
 
 
 @dataclass(frozen=True)
 class DiTTaskConfig:
-    packs: tuple[Mix, ...] = ()  # of worlds
+    packs: tuple[Mix | dict, ...] = ()  # of worlds
     source: str = "worlds"  # or "folder:PATH", "shards:GLOB" (see `data.Clips`)
     tokens: int = 2048  # of a pack of files; every process has one a step
     vae: str = "bundled"  # the checkpoint whose latents are learnt
@@ -89,7 +98,12 @@ class DiTTaskConfig:
     s_min: float = 0.1  # level below which the weight of the loss stops growing
 
     def __post_init__(self):
-        object.__setattr__(self, "packs", tuple(p if isinstance(p, Mix) else Mix(**p) for p in self.packs))
+        packs = (p if isinstance(p, Mix) else build(Mix, p, "[[data.packs]]") for p in self.packs)
+        object.__setattr__(self, "packs", tuple(packs))
+        bounded(self, 1, math.inf, "tokens")
+        bounded(self, MIN_FPS, MAX_FPS, "fps")
+        bounded(self, 0, 1, "empty_caption", "pairs", "edits", "dissolves", "loops", "s_min")
+        bounded(self, 0, math.inf, "facts", "places", "first")
         if self.source == "worlds" and not self.packs:
             raise ValueError("worlds need at least one pack, [[data.packs]]")
 
@@ -100,6 +114,10 @@ class TextSettings:
     width: int = 192
     depth: int = 3
     heads: int = 4
+
+    def __post_init__(self):
+        bounded(self, 0, math.inf, "merges")
+        TextConfig((), self.width, self.depth, self.heads)  # refuses what cannot be
 
 
 class Trainee(nn.Module):
@@ -163,6 +181,12 @@ class DiTTask:
         headers = [read_header(path) for path in resolve(data.vae, ("vae",))]
         self.vae_hash = next(h.metadata["modelspec.hash_sha256"] for h in headers if "vae" in h.networks)
         self.geometry = replace(geometry_of(self.vae, None), patch=model.patch)
+        for name, own, what, other in (
+            ("channels", model.channels, "of [data] vae", self.vae.config.channels),
+            ("text_width", model.text_width, "the width in [text]", text.width),
+        ):
+            if own != other:
+                raise UserError(f"[model] {name} must be {other}, {what}, not {own}.")
         model = replace(model, channel_std=self._channel_std())
         self.shared = data.source == "worlds"
         self.reader = None if self.shared else Reader(Clips(data.source), data.tokens, self.geometry, seed)
@@ -246,7 +270,7 @@ class DiTTask:
             captions = []
             for number, show in enumerate(shows):
                 for index in range(mix.captions):
-                    whole, text, values, mask = show.told(rng, part.image)
+                    whole, text, values, mask = show.told(rng, part.image, start == 0)
                     if ours.start <= number < ours.stop:
                         pack.sentences.append(text)
                         facts.append(values)

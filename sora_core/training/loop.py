@@ -21,12 +21,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..checkpoint import write_tensors
+from ..config import bounded
 from ..errors import UserError
+from ..files import explain, replacing
 from .curves import draw_curves
 from .optim import build_optimizer
 from .parallel import Ranks, Step, full, gathered, local, parallelize, shared_like, total
 
 STATE = "state.safetensors"
+CHOICES = {"optimizer": ("adamw", "muon"), "precision": ("bf16", "fp32"), "parallel": ("ddp", "fsdp")}
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,15 @@ class LoopConfig:
     tensorboard: bool = False
     init: str = ""  # a checkpoint to start from: its path, or "bundled"
     parallel: str = "ddp"  # or "fsdp"; how the processes of torchrun share the work
+
+    def __post_init__(self):
+        bounded(self, 1, math.inf, "steps", "save_every", "sheet_every", "log_every")
+        bounded(self, 0, math.inf, "lr", "warmup", "decay", "weight_decay", "clip")
+        bounded(self, 0, 1, "ema")
+        bounded(self, 0, 2**63 - 1, "seed")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be {' or '.join(choices)}, not {getattr(self, name)!r}")
 
 
 class Task(Protocol):
@@ -194,7 +206,8 @@ class Loop:
                     kept.append(line)
             except ValueError:
                 break
-        log.write_text("".join(f"{line}\n" for line in kept))
+        with replacing(log) as part:
+            part.write_text("".join(f"{line}\n" for line in kept))
 
     # ------------------------------------------------------------------ running
 
@@ -228,7 +241,6 @@ class Loop:
     def run(self, minutes: float | None = None):
         """Train to `config.steps`, or until `minutes` have passed; the state is saved either way."""
         c, start = self.config, time.monotonic()
-        self.folder.mkdir(parents=True, exist_ok=True)
         writer = self._tensorboard() if c.tensorboard and self.chief else None
         if self.step == 0:
             self.save()  # from now on the run can be killed at any moment
@@ -245,8 +257,7 @@ class Loop:
                 rows, logged = [], now
                 bar.set_postfix_str(f"loss {row['loss']:.4f}, {speed}")
                 if self.chief:
-                    with open(self.folder / "log.jsonl", "a") as file:
-                        file.write(json.dumps({k: round(v, 6) for k, v in row.items()}) + "\n")
+                    self._append(json.dumps({k: round(v, 6) for k, v in row.items()}) + "\n")
                 for name in row if writer else ():
                     writer.add_scalar(name, row[name], self.step)
             if self.step % c.save_every == 0:
@@ -277,6 +288,14 @@ class Loop:
             f"{unit}_per_second": speed
         }, f"{speed:.3g} {unit}/s" if speed < 1e3 else f"{speed:,.0f} {unit}/s"
 
+    def _append(self, line: str):
+        log = self.folder / "log.jsonl"
+        try:
+            with open(log, "a") as file:
+                file.write(line)
+        except OSError as error:
+            raise explain(error, log) from error
+
     def _tensorboard(self):
         try:
             from torch.utils.tensorboard import SummaryWriter
@@ -304,6 +323,5 @@ class Loop:
             self.module.train()
 
     def _show(self, module: nn.Module):
-        (self.folder / "sheets").mkdir(exist_ok=True)
         self.task.sheet(module, self.folder / "sheets" / f"{self.step:07d}.png")
         draw_curves(self.folder / "log.jsonl", self.folder / "curves.png")

@@ -5,7 +5,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
 from .parallel import full, shared_like
 
 
@@ -76,8 +75,6 @@ def build_optimizer(model: nn.Module, kind: str, lr: float, weight_decay: float)
     ones that learn at a tenth of the rate (`gentle`: layers fed by raw pixels, whose inputs are nearly all alike, so
     that a small change of the weights is a large one of the output).
     """
-    if kind not in ("adamw", "muon"):
-        raise UserError(f"optimizer must be adamw or muon, not {kind}.")
     groups: dict[tuple[bool, bool, bool], list] = {}
     for name, p in model.named_parameters():
         if p.requires_grad:

@@ -70,8 +70,6 @@ class Step(nn.Module):
 def parallelize(step: Step, kind: str, ranks: Ranks, blocks: Iterable[nn.Module]) -> nn.Module:
     """`kind` "ddp": every process holds all weights. "fsdp": each holds a share of them (FSDP2), gathered for a step
     or, those of `blocks`, for the time of the block: these must be called equally often in all processes."""
-    if kind not in ("ddp", "fsdp"):
-        raise UserError(f"[loop] parallel must be ddp or fsdp, not {kind!r}.")
     if ranks.world == 1:
         return step
     if kind == "ddp":

@@ -1,13 +1,16 @@
 """From a TOML file to a running training: `sora train vae|dit --config FILE`."""
 
-import dataclasses
 import logging
+import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from ..config import build
 from ..errors import UserError
+from ..files import check_writable, replacing
 from .data import Reader
 from .loop import STATE, Loop, LoopConfig, saved_settings
 from .parallel import Ranks, processes
@@ -20,18 +23,6 @@ else:
 log = logging.getLogger(__name__)
 
 
-def build(cls, table: dict, where: str):
-    """A dataclass from a TOML table; an unknown or missing key is an error that names it."""
-    names = {f.name for f in dataclasses.fields(cls)}
-    unknown = sorted(set(table) - names)
-    if unknown:
-        raise UserError(f"{where} has no setting {unknown[0]!r}; it knows {', '.join(sorted(names))}.")
-    try:
-        return cls(**table)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{where}: {error}.") from None
-
-
 def read_config(path: str | Path) -> dict:
     try:
         return tomllib.loads(Path(path).read_text())
@@ -41,31 +32,23 @@ def read_config(path: str | Path) -> dict:
         raise UserError(f"The config {path} is not valid TOML: {error}.") from None
 
 
-def make_task(kind: str, table: dict, loop: LoopConfig, device: str, where: str | Path):
-    """The task that the tables [model], [text] and [data] describe."""
+def plan(kind: str, table: dict) -> tuple[partial, LoopConfig]:
+    """What makes the task on a device, and how it is trained, as the tables of a config say."""
+    loop = build(LoopConfig, table.get("loop", {}), "[loop]")
     if kind == "vae":
         from ..vae import VAEConfig
         from .vae import VAETask, VAETaskConfig
 
-        return VAETask(
-            build(VAEConfig, table.get("model", {}), f"[model] in {where}"),
-            build(VAETaskConfig, table.get("data", {}), f"[data] in {where}"),
-            device=device,
-            seed=loop.seed,
-        )
-    if kind == "dit":
+        task, classes = partial(VAETask, seed=loop.seed), {"model": VAEConfig, "data": VAETaskConfig}
+    elif kind == "dit":
         from ..dit import DiTConfig
         from .dit import DiTTask, DiTTaskConfig, TextSettings
 
-        return DiTTask(
-            build(DiTConfig, table.get("model", {}), f"[model] in {where}"),
-            build(TextSettings, table.get("text", {}), f"[text] in {where}"),
-            build(DiTTaskConfig, table.get("data", {}), f"[data] in {where}"),
-            device=device,
-            seed=loop.seed,
-            steps=loop.steps,
-        )
-    raise UserError(f"There is nothing to train called {kind!r}; choose vae or dit.")
+        task = partial(DiTTask, seed=loop.seed, steps=loop.steps)
+        classes = {"model": DiTConfig, "text": TextSettings, "data": DiTTaskConfig}
+    else:
+        raise UserError(f"There is nothing to train called {kind!r}; choose vae or dit.")
+    return partial(task, *(build(cls, table.get(name, {}), f"[{name}]") for name, cls in classes.items())), loop
 
 
 def main(
@@ -82,15 +65,15 @@ def main(
 
 
 def _train(kind: str, config: str | Path, out: Path, resume: bool, minutes: float | None, ranks: Ranks) -> None:
-    table = read_config(config)
-    settings = build(LoopConfig, table.get("loop", {}), f"[loop] in {config}")
-    started = (out / STATE).exists()  # asked before the task, which may read many files, is made
+    make, settings = plan(kind, read_config(config))
+    started = os.path.exists(out / STATE)  # asked before the task, which may read many files, is made
     if started and not resume:
         raise UserError(f"{out} already holds a run: add --resume to continue it, or choose another --out.")
     if resume and not started:
         raise UserError(f"There is nothing to resume: {out / STATE} does not exist; start without --resume.")
+    check_writable(out / STATE)
     torch.manual_seed(settings.seed)  # the weights before the first step
-    task = make_task(kind, table, settings, ranks.device, config)
+    task = make(device=ranks.device)
     if resume:
         task.restore(saved_settings(out))
     elif settings.init:
@@ -106,6 +89,6 @@ def _train(kind: str, config: str | Path, out: Path, resume: bool, minutes: floa
 def _tell(reader: Reader, out: Path) -> None:
     """Name what was left out of a source, in words and in skipped.txt."""
     log.warning("%s; %d tokens a pack, %.1f %% useful", reader.source, reader.budget, 100 * reader.fill)
-    out.mkdir(parents=True, exist_ok=True)
     rows = (f"{name}\t{reason}\n" for name, reason in reader.source.skipped.items())
-    (out / "skipped.txt").write_text("".join(rows), encoding="utf-8")
+    with replacing(out / "skipped.txt") as part:
+        part.write_text("".join(rows), encoding="utf-8")

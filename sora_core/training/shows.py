@@ -13,6 +13,7 @@ thing with an outline, not the ghosts of two. A **loop** ends as it begins, seen
 open (`windows.circle`: the latent frame before the cut leads the others, so is there twice), or with its ends given.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,13 +22,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..grid import Geometry
-from ..worlds.caption import caption, caption_with_targets
+from ..config import bounded, fits
+from ..grid import MAX_SIDE, MIN_SIDE, Geometry
+from ..worlds.caption import caption, caption_with_targets, then
 from ..worlds.editing import edited, looped
 from ..worlds.presence import by_cell, presence
 from ..worlds.render import paths, render, render_morph
 from ..worlds.scene import Scene, sample_scene
 
+TURNING, TURNS = ("orbit", "spin"), 0.2  # motions that are hard to learn; share of clips drawn until there is one
 STRENGTHS = (0.6, 0.95)  # of edits
 EARLY, BEGINNING = 0.5, 0.8  # share of edits early on their path, and where on it: there the source is still to be seen
 BACK = 0.25  # share of edits that lead from the edited scene to the plain one
@@ -47,8 +50,17 @@ class Part:
     of: int = 0  # frames of the scene that a clip is a stretch of; 0 is all of it
 
     def __post_init__(self):
+        bounded(self, 1, math.inf, "clips", "frames")
+        bounded(self, MIN_SIDE, MAX_SIDE, "width", "height")
         if self.of and self.of < self.frames:
             raise ValueError(f"a clip of {self.frames} frames is no stretch of a scene of {self.of}")
+
+    @classmethod
+    def read(cls, numbers: list) -> "Part":
+        """A part as a config writes it."""
+        if not fits(numbers, tuple[int, ...]) or len(numbers) not in (4, 5):
+            raise ValueError(f"parts must be lists of clips, frames, width, height (and of), not {numbers!r:.40}")
+        return cls(*numbers)
 
     @property
     def whole(self) -> int:
@@ -72,10 +84,11 @@ class Show:
     share: Tensor | None = None  # (frames,) 0..1: how much of it each frame shows
     circle: bool = False  # the first latent frame is the last one again, noise and all
 
-    def told(self, rng, image: bool) -> tuple[str, str, list[float], list[float]]:
-        """The sentence of the clip, the sentence of its (first) scene, and what facts that one settles."""
-        text, values, mask = caption_with_targets(self.scene, rng, image=image)
-        whole = text if self.end is None else f"{text}, then {caption(self.end, rng)}"
+    def told(self, rng, image: bool, begins: bool) -> tuple[str, str, list[float], list[float]]:
+        """The sentence of the clip, the sentence of its (first) scene, and what facts that one settles; see `caption`
+        for the arguments."""
+        text, values, mask = caption_with_targets(self.scene, rng, image=image, begins=begins)
+        whole = text if self.end is None else then(text, caption(self.end, rng))
         return whole, text, values, mask
 
 
@@ -99,7 +112,8 @@ def draw(
     for _ in range(part.clips):
         kwargs = {"aspect": part.width / part.height, "seconds": part.whole / fps, "image": part.image}
         scene, pair, roll = sample_scene(rng, **kwargs), rng.random() < pairs, rng.random()
-        while pair and not part.image and len({thing.motion for thing in scene.things}) < 2:
+        turns = rng.random() < TURNS
+        while not part.image and not _suits(scene, pair, turns):
             scene = sample_scene(rng, **kwargs)
         if roll < edits and (target := edited(scene, rng)):
             source, scene = (scene, target) if rng.random() >= BACK else (target, scene)
@@ -123,6 +137,12 @@ def draw(
                 show.level, show.circle = levels(mode="whole"), True
         made.append(show)
     return made
+
+
+def _suits(scene: Scene, pair: bool, turns: bool) -> bool:
+    """Whether two things move, each in its own way, and whether one turns, where that is asked for."""
+    motions = {thing.motion for thing in scene.things}
+    return (len(motions) == 2 or not pair) and (not turns or not motions.isdisjoint(TURNING))
 
 
 def _closes(part: Part, geometry: Geometry) -> bool:

@@ -4,6 +4,7 @@ Loss per pixel: |e| + mse e^2, plus `kl` times the mean KL divergence of the lat
 likelihood of scale b this is the evidence lower bound for kl = b / (pixels per latent value = 768 / channels).
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from ..checkpoint import geometry_of, load, save
+from ..config import bounded
 from ..errors import UserError
+from ..grid import MAX_FPS, MAX_SIDE, MIN_FPS, MIN_SIDE
 from ..vae import VAE, VAEConfig
 from ..vae.layers import Block
 from ..video import contact_sheet
@@ -38,6 +41,15 @@ class VAETaskConfig:
     kl: float = 2.5e-4
     mse: float = 5.0
     freeze_encoder: bool = False  # improve the decoder without touching the latents that a transformer was trained on
+
+    def __post_init__(self):
+        counts = ("world_clips", "world_images", "natural_clips", "natural_images")
+        bounded(self, 0, math.inf, *counts, "kl", "mse")
+        bounded(self, 1, math.inf, "tokens", "frames")
+        bounded(self, MIN_FPS, MAX_FPS, "fps")
+        bounded(self, MIN_SIDE, MAX_SIDE, "size")
+        if self.source == "worlds" and not any(getattr(self, name) for name in counts):
+            raise ValueError(f"needs one of {', '.join(counts)}")
 
 
 @dataclass

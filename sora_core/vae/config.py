@@ -1,6 +1,9 @@
 """Shape of the compression network. The numbers live in every checkpoint's header; nothing is assumed elsewhere."""
 
+import math
 from dataclasses import dataclass
+
+from ..config import bounded
 
 T_STRIDE = 4  # frames per latent frame; two merges of two, fixed by the structure of the network
 S_STRIDE = 8  # pixels per latent pixel along x and y; a stem of 4 and one merge of 2, fixed likewise
@@ -20,9 +23,7 @@ class VAEConfig:
             object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON gives lists
             if len(getattr(self, name)) != 3 or min(getattr(self, name)) < 0:
                 raise ValueError(f"{name} must be three counts (fine, middle, coarse), not {getattr(self, name)}")
-        for name in ("channels", "fine_width", "middle_width", "coarse_width"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        bounded(self, 1, math.inf, "channels", "fine_width", "middle_width", "coarse_width")
 
     @property
     def encoder_halo(self) -> int:

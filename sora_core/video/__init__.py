@@ -4,7 +4,7 @@ Pixels are float32 in [-1, 1], RGB, channels first. Frames leave through `VideoW
 kind: mp4 (H.264), webm (VP9), mov (ProRes), gif, or png, jpg, webp for a single frame; `formats` has more.
 """
 
-from .formats import FORMATS, IMAGE_ENDINGS, VIDEO_ENDINGS, Format
+from .formats import FORMATS, IMAGE_ENDINGS, READ_ENDINGS, VIDEO_ENDINGS, Format
 from .frames import at_rate, chunks, contact_sheet, fit, frames_at_rate, rate_ratio
 from .read import Source, VideoInfo, is_image, probe, read_frames, read_grey, read_image
 from .sequence import FrameFolder
@@ -13,6 +13,7 @@ from .write import VideoWriter, check_output
 __all__ = [
     "FORMATS",
     "IMAGE_ENDINGS",
+    "READ_ENDINGS",
     "VIDEO_ENDINGS",
     "Format",
     "FrameFolder",

@@ -10,6 +10,7 @@ import av
 from ..errors import UserError
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+READ_ENDINGS = (*IMAGE_ENDINGS, ".mp4", ".webm", ".mkv", ".mov", ".m4v", ".avi", ".gif")  # what looks like a film
 
 # swscale's fast default loses 10 dB on a round trip and darkens by one step: bicubic + full chroma + accurate rounding
 EXACT = 0x4 | 0x2000 | 0x4000 | 0x40000
@@ -46,7 +47,7 @@ class Format:
     odd: str | None = None
     options: dict[str, str] = field(default_factory=dict)
     least: int = 1
-    rates: tuple[float, float] = (0.0, math.inf)
+    rates: tuple[float, float] = (1 / 1001, math.inf)  # lower ones have no fraction in `VideoWriter.rate`
 
     def check(self, width: int, height: int, fps: float, crf: int | None = None, pixels: str = AUTO) -> str:
         """The pixel format for a video, checked before any frame is made.
@@ -79,7 +80,7 @@ class Format:
         if fps < self.rates[0]:
             raise UserError(
                 f"A {self.name} shows a frame for at most {1 / self.rates[0]:g} s, and {fps:g} frames per second takes "
-                "longer: raise the frame rate, or choose mp4."
+                "longer: raise the frame rate."
             )
         odd = bool(width % 2 or height % 2)
         if pixels == AUTO:

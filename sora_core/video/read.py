@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -70,6 +71,9 @@ def _image(path: str | os.PathLike, pixels: Callable[[Image.Image], np.ndarray])
     _check_file(path)
     try:
         with Image.open(path) as image:
+            # a JPEG with further pictures behind it (MPO: phones, stereo cameras) is one photo all the same
+            if getattr(image, "is_animated", False) and image.format != "MPO":
+                raise UserError(f"{path} is an animation, not an image of one frame: give it as an mp4 or gif.")
             _check_pixels(path, *image.size)
             return pixels(ImageOps.exif_transpose(image))
     except UserError:
@@ -111,7 +115,7 @@ def _deep(image: Image.Image) -> np.ndarray:
 
 
 def probe(path: Source) -> VideoInfo:
-    """Width, height, frames and frame rate of a video or image file, as `read_frames` gives them.
+    """Width, height, frames and frame rate of a video or image file, as `read_frames` gives them: in square pixels.
 
     Raises:
         UserError: no such file, or not a video or image that can be read.
@@ -120,19 +124,19 @@ def probe(path: Source) -> VideoInfo:
         _, height, width = read_image(path).shape
         return VideoInfo(width, height, 1, 1.0)
     with _explained(path), _Opened(path) as (container, stream):
-        first = next(container.decode(stream), None)
+        first = next(_frames(container, stream), None)
         if first is None:
             raise UserError(f"{name_of(path)} holds no video frame.")
-        width, height = first.width, first.height
+        width, height = _square(first.width, first.height, stream.sample_aspect_ratio)
         if first.rotation % 180:
             width, height = height, width
-    timing = _timing(path)
+    timing, _ = _shown(path)
     return VideoInfo(width, height, timing.frames, timing.rate, timing.even)
 
 
 def read_frames(path: Source, start: float = 0.0, seconds: float = math.inf) -> Iterator[Tensor]:
-    """The frames of a video (or the one of an image) as (3, H, W) in [-1, 1], upright, one at a time, at a constant
-    rate: see `timing`.
+    """The frames of a video (or the one of an image) as (3, H, W) in [-1, 1], upright and in square pixels, one at a
+    time, at a constant rate: see `timing`.
 
     Args:
         start: seconds into the video; what lies before is skipped, not decoded, as far as its key frames allow.
@@ -144,7 +148,7 @@ def read_frames(path: Source, start: float = 0.0, seconds: float = math.inf) -> 
     if is_image(path):
         yield read_image(path)
         return
-    timing, reformatter = _timing(path), VideoReformatter()
+    (timing, pixel), reformatter = _shown(path), VideoReformatter()
     first, stop = span(timing.rate, timing.frames, start, seconds)
     at = first
     held, number = None, -1  # a frame, and where it is first shown
@@ -152,7 +156,7 @@ def read_frames(path: Source, start: float = 0.0, seconds: float = math.inf) -> 
     def shown(until: int) -> Iterator[Tensor]:
         nonlocal at
         if held is not None and at < until:
-            yield from itertools.repeat(_pixels(held, reformatter), until - at)
+            yield from itertools.repeat(_pixels(held, pixel, reformatter), until - at)
             at = until
 
     with _explained(path):
@@ -167,12 +171,13 @@ def read_frames(path: Source, start: float = 0.0, seconds: float = math.inf) -> 
         raise UserError(f"{name_of(path)} holds no video frame{f' after {start:g} seconds' if start > 0 else ''}.")
 
 
-def _timing(path: Source) -> Timing:
+def _shown(path: Source) -> tuple[Timing, Fraction | None]:
+    """When the frames are shown, and how wide a pixel is for its height, where the file says it."""
     with _explained(path), _Opened(path) as (container, stream):
-        timing = timing_of(container, stream)
+        timing, pixel = timing_of(container, stream), stream.sample_aspect_ratio
     if timing is None:
         raise UserError(f"{name_of(path)} holds no video frame.")
-    return timing
+    return timing, pixel
 
 
 def _decoded(path: Source, timing: Timing, first: int, start: float) -> Iterator[av.VideoFrame]:
@@ -180,7 +185,7 @@ def _decoded(path: Source, timing: Timing, first: int, start: float) -> Iterator
     if first > 0 and timing.begin is not None:
         with _Opened(path) as (container, stream):
             container.seek(timing.begin + int(start / stream.time_base), stream=stream)
-            frames = container.decode(stream)
+            frames = _frames(container, stream)
             frame = next(frames, None)
             # a transport stream has no index, and is entered behind the key frame that is needed
             if frame is not None and timing.number(frame.pts, first) <= first:
@@ -188,15 +193,43 @@ def _decoded(path: Source, timing: Timing, first: int, start: float) -> Iterator
                 yield from frames
                 return
     with _Opened(path) as (container, stream):
+        yield from _frames(container, stream)
+
+
+def _frames(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    """Decoded from where the container stands. What is transparent in VP8 and VP9 only libvpx reads."""
+    decoder = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name)
+    if stream.metadata.get("alpha_mode") != "1" or decoder not in av.codecs_available:
         yield from container.decode(stream)
+        return
+    context = av.CodecContext.create(decoder, "r")
+    for packet in container.demux(stream):
+        yield from context.decode(packet)
 
 
-def _pixels(frame: av.VideoFrame, reformatter: VideoReformatter) -> Tensor:
-    """(3, H, W) in [-1, 1], upright."""
-    array = reformatter.reformat(frame, format="rgb24", interpolation=EXACT).to_ndarray()
+def _square(width: int, height: int, pixel: Fraction | None) -> tuple[int, int]:
+    """The size in square pixels of a picture whose pixels are `pixel` times as wide as high: nothing gets smaller."""
+    pixel = pixel or 1  # what a file does not say
+    return (round(width * pixel), height) if pixel >= 1 else (width, round(height / pixel))
+
+
+def _pixels(frame: av.VideoFrame, pixel: Fraction | None, reformatter: VideoReformatter) -> Tensor:
+    """(3, H, W) in [-1, 1], upright and in square pixels."""
+    width, height = _square(frame.width, frame.height, pixel)
+    opaque = _over_white(frame, reformatter)  # before it is scaled, or hidden colours would show at its edges
+    array = reformatter.reformat(opaque, width, height, format="rgb24", interpolation=EXACT).to_ndarray()
     if frame.rotation:
         array = np.ascontiguousarray(np.rot90(array, k=frame.rotation // 90))
     return torch.from_numpy(array).permute(2, 0, 1).float().div(127.5).sub(1)
+
+
+def _over_white(frame: av.VideoFrame, reformatter: VideoReformatter) -> av.VideoFrame:
+    """The frame as it is, or what is transparent in it laid over white; a palette may hold transparency too."""
+    if not (frame.format.has_palette or any(component.is_alpha for component in frame.format.components)):
+        return frame
+    rgba = reformatter.reformat(frame, format="rgba", interpolation=EXACT).to_ndarray().astype(np.uint16)
+    shown = 255 - ((255 - rgba[..., :3]) * rgba[..., 3:] + 127) // 255
+    return av.VideoFrame.from_ndarray(shown.astype(np.uint8), format="rgb24")
 
 
 def _check_file(path: Path) -> None:
@@ -252,7 +285,7 @@ class _Opened:
         try:
             if size is None:
                 raise UserError(f"{name_of(self.path)} is of a kind that no decoder here reads: give an mp4 or webm.")
-            _check_pixels(self.path, *size)
+            _check_pixels(self.path, *_square(*size, stream.sample_aspect_ratio))
         except UserError:
             self.container.close()
             raise

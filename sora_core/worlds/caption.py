@@ -34,8 +34,9 @@ _SIZE = {"small": ("small", "little", "tiny"), "large": ("large", "big", "huge")
 class _Text:
     """One caption in the making: the dice, the scene, and what has been stated so far."""
 
-    def __init__(self, scene, dice, kind, image):
+    def __init__(self, scene, dice, kind, image, begins):
         self.scene, self.dice, self.kind, self.image = scene, dice, kind, image
+        self.begins = begins and scene.loop is None
         self.unseen = kind == "held_out"
         partial = kind == "partial"
         drop = dice.choice(("colour", "shape", "motion", "background", "background")) if partial else ""
@@ -115,14 +116,11 @@ class _Text:
             things.reverse()
         for suffix, thing in zip(("", "2"), things, strict=False):
             noun = self.noun(thing)
-            base, plural, third, participle = self.phrase(MOTION_PHRASES[thing.motion])
+            verbs = zip(("vb", "vs", "vi", "vp", "vip"), self.phrase(MOTION_PHRASES[thing.motion]), strict=True)
             slots |= {
                 "np" + suffix: self.named(noun),
                 "nb" + suffix: noun,
-                "vb" + suffix: base,
-                "vp" + suffix: plural,
-                "vs" + suffix: third,
-                "vi" + suffix: participle,
+                **{name + suffix: phrase for name, phrase in verbs},
             }
             differ = len(things) == 2 and things[0].shape != things[1].shape and self.shape
             slots["the" + suffix] = f"the {thing.shape if differ else thing.colour + ' one'}"
@@ -166,12 +164,12 @@ class _Text:
         """Further sentences for long captions: where things are, which way they turn, what the camera does not do."""
         scene, lines = self.scene, []
         for thing in scene.things:
-            place = _place(thing)
+            stays = thing.motion in ("still", "spin", "grow", "shrink") and scene.camera == "still"
+            place = _place(thing) if stays or self.begins else ""
             if place and self.dice.random() < (0.7 if len(scene.things) == 1 else 0.4):
                 the = "it" if len(scene.things) == 1 else f"the {thing.shape}"
                 if len(scene.things) == 2 and scene.things[0].shape == scene.things[1].shape:
                     the = f"the {thing.colour} {thing.shape}" if scene.shows_colour else ""
-                stays = thing.motion in ("still", "spin", "grow", "shrink") and scene.camera == "still"
                 verb = self.pick(("is", "can be found", "sits") if stays else ("starts", "begins"))
                 lines += [f"{the} {verb} {place}"] if the else []
             if thing.motion == "spin" and len(scene.things) == 1 and self.dice.random() < 0.5:
@@ -231,11 +229,11 @@ def _place(thing):
     return f"on the {across}" if across else f"at the {along}" if along else ""
 
 
-def caption_with_targets(scene, rng, kind="any", *, image=False):
+def caption_with_targets(scene, rng, kind="any", *, image=False, begins=True):
     """A caption and what it teaches: (text, values, mask), two lists of 0.0/1.0 over `attributes.ATTRIBUTES`.
 
-    rng: numpy Generator or random.Random. kind: see KINDS. image: the scene is shown as a
-    single picture, so that no motion is said.
+    rng: numpy Generator or random.Random. kind: see KINDS. image: the scene is shown as a single picture, so that no
+    motion is said. begins: the clip begins where the scene does; if not, it is not said where things start.
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
@@ -243,10 +241,15 @@ def caption_with_targets(scene, rng, kind="any", *, image=False):
     if kind == "any":
         roll = dice.random()
         kind = "plain" if roll < 0.45 else "short" if roll < 0.65 else "long" if roll < 0.85 else "partial"
-    text = _Text(scene, dice, kind, image)
+    text = _Text(scene, dice, kind, image, begins)
     return text.text(), *target(scene, text.stated())
 
 
 def caption(scene, rng, kind="any", *, image=False):
     """A scene in a sentence or a few; see `caption_with_targets` for the arguments."""
     return caption_with_targets(scene, rng, kind, image=image)[0]
+
+
+def then(first: str, second: str) -> str:
+    """What leads from one scene to another, in one sentence made of theirs."""
+    return f"{first.rstrip('.')}, then {second[:1].lower()}{second[1:]}"

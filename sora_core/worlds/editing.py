@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from .contrast import colours_on, unit_rgb
 from .scene import BACKGROUNDS, NEON_COLOURS, SHAPES, STYLES, Scene, is_held_out
-
-CORNERS = {"square": 4, "triangle": 3, "star": 5}  # of what can be seen to spin
+from .vocabulary import CORNERS
 
 
 def restyled(scene: Scene, style: str) -> Scene:

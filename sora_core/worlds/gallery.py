@@ -2,58 +2,71 @@
 
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from PIL import Image
 
 from ..files import replacing
+from ..grid import Grid
+from ..memory import available_memory
 from ..video import VideoWriter
 from .caption import caption
 from .render import render
 from .scene import sample_scene
 
-_BATCH = 16  # clips rendered at a time
+_GROUP = 16  # scenes drawn before their captions, which decides what a seed gives
+_ROOM = 2**29  # bytes: clips that take no more together are rendered at a time
 _TILE = 160  # pixels of the longer side of a clip on the sheet
 _COLUMNS = 8
 _SHEET = 64  # clips on the sheet
 
 
-def write_samples(out_dir, count: int, size: tuple[int, int], frames: int, fps: float, seed: int) -> list[Path]:
+def write_samples(out_dir, count: int, grid: Grid, seed: int) -> Iterator[Path]:
     """Write `count` clips 0000.mp4 and on (.png if there is one frame), each with its caption .txt and scene .json.
 
     The first 64 also appear on sheet.png. The same arguments give the same files.
 
     Args:
         out_dir: the folder, made if need be.
-        size: width and height in pixels.
+        grid: the size of the clips.
 
-    Returns the clips' paths.
+    Yields:
+        The path of each clip, once it is written.
 
     Raises:
-        UserError: the folder cannot be written, or the disk is full.
+        UserError: a clip needs more memory than is free; the folder cannot be written, or the disk is full.
     """
-    out, (width, height) = Path(out_dir).expanduser(), size
-    rng = random.Random(seed)
-    paths, tiles = [], []
-    for start in range(0, count, _BATCH):
+    out, rng, tiles = Path(out_dir).expanduser(), random.Random(seed), []
+    frames, height, width, fps = grid.frames, grid.height, grid.width, grid.fps
+    free = available_memory()
+    grid.check_memory(free, _rendering)
+    together = max(1, min(_ROOM, free or _ROOM) // _rendering(grid))
+    for start in range(0, count, _GROUP):
         scenes = [
-            sample_scene(rng, aspect=width / height, seconds=frames / fps, image=frames == 1)
-            for _ in range(min(_BATCH, count - start))
+            sample_scene(rng, aspect=width / height, seconds=grid.seconds, image=frames == 1)
+            for _ in range(min(_GROUP, count - start))
         ]
-        for scene, clip in zip(scenes, render(scenes, frames, height, width, fps), strict=True):
-            path = out / f"{len(paths):04d}{'.png' if frames == 1 else '.mp4'}"
+        parts = (scenes[first : first + together] for first in range(0, len(scenes), together))
+        clips = (clip for part in parts for clip in render(part, frames, height, width, fps))
+        for number, (scene, clip) in enumerate(zip(scenes, clips, strict=True), start):
+            path = out / f"{number:04d}{'.png' if frames == 1 else '.mp4'}"
             with VideoWriter(path, width, height, fps) as writer:
                 writer.write(clip)
             _write_text(path.with_suffix(".txt"), caption(scene, rng, image=frames == 1))
             _write_text(path.with_suffix(".json"), json.dumps(scene.to_dict(), indent=1))
-            paths.append(path)
             if len(tiles) < _SHEET:
                 tiles.append(_tile(clip[:, frames // 5 if scene.wall else frames // 2]))
+            yield path
     if tiles:
         with replacing(out / "sheet.png") as part:
             _sheet(tiles).save(part)
-    return paths
+
+
+def _rendering(grid: Grid) -> int:
+    """About how many bytes rendering a clip takes: ten times the clip itself; eight were measured, in neon."""
+    return 10 * 3 * 4 * grid.frames * grid.pixels
 
 
 def _write_text(path: Path, text: str) -> None:

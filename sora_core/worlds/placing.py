@@ -135,7 +135,8 @@ def _plan(dice: Dice, shape, motion, count, wide, high, seconds, camera, amount)
         fields["radius"], fields["phase"] = round(radius, 5), round(phase, 3)
         fields["cycles"] = dice.sign() * (0.8 + max(0, round(seconds / 2) - 1))  # does not end where it began
     elif motion == "spin":
-        fields["spin"] = round(dice.sign() * dice.uniform(150, 220) * max(1.0, seconds / 2), 3)
+        # Between latent frames, half a second apart, less than half of a star's fifth: which way stays to be seen.
+        fields["spin"] = round(dice.sign() * dice.uniform(110, 140) * max(1.0, seconds / 2), 3)
     return {"box": box, "start": start, "fields": fields, "reach": reach}
 
 

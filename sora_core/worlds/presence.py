@@ -4,12 +4,14 @@ The auxiliary target of the diffusion transformer (see training.dit). It plays t
 image encoder play in REPA (Yu et al., "Representation alignment for generation", ICLR 2025); worlds know the truth.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
-from .render import Paths, coverage
+from .render import Paths, coverage, paths
 from .scene import Scene
-from .vocabulary import BACKGROUNDS, COLOURS, MOTIONS, SHAPES, STYLES
+from .vocabulary import BACKGROUNDS, COLOURS, CORNERS, MOTIONS, SHAPES, STYLES
 
 _GROUPS = {
     "shape": SHAPES,
@@ -18,9 +20,17 @@ _GROUPS = {
     "background": BACKGROUNDS,
     "background colour": tuple(COLOURS),
     "style": STYLES,
+    # What a thing does at the moment: where to, from a hundredth of the shorter side a frame on entirely; whether it
+    # grows or shrinks, from a fiftieth a frame on; which way it turns, from 4 degrees a frame on.
+    "now": ("left", "right", "up", "down", "grows", "shrinks", "clockwise", "counter-clockwise"),
+    # How it lies: its middle from that of the cell, in its diameters, its diameter over the shorter side, and the
+    # cosine and sine of its turn times its corners, so that what looks alike is alike; all of these in 0..1.
+    "lies": ("across", "along", "size", "cosine", "sine"),
 }
 PRESENCE = tuple(f"{group}: {name}" for group, names in _GROUPS.items() for name in names)
 _INDEX = {name: i for i, name in enumerate(PRESENCE)}
+_WORDS = len(PRESENCE) - len(_GROUPS["now"]) - len(_GROUPS["lies"])  # what holds of a thing throughout
+_FAST = (0.01, 0.01, 0.02, math.radians(4))  # right, down, growing, turning
 
 
 def presence(
@@ -37,10 +47,14 @@ def presence(
     """(B, t, h, w, PRESENCE) in 0..1 on the latent grid of clips, of those frames of all that are `seen`: the share of
     the cell, over its frames, that holds each fact. A thing's facts hold where it is, the background's where
     no thing is; an image has no motion, and what a style does not show is not there. `along`: see `render`."""
-    cover = coverage(scenes, frames, height, width, s_stride, device, along)[:, :, seen]
-    cover = by_cell(cover, 2, t_stride)  # (B, 2, t, h, w)
+    along = along or paths(scenes, frames, height, width, device)
+    cover = coverage(scenes, frames, height, width, s_stride, device, along)  # (B, 2, T, h, w)
+    moments = (_now(along, height, width), _lies(scenes, along, cover, height, width, s_stride))
+    moments = torch.cat([(facts * cover[:, :, None]).sum(1) for facts in moments], dim=1)  # (B, facts, T, h, w)
+    moments = by_cell(moments[:, :, seen], 2, t_stride).movedim(1, -1)
+    cover = by_cell(cover[:, :, seen], 2, t_stride)  # (B, 2, t, h, w)
     free = (1 - cover.sum(1)).clamp(min=0)
-    facts = torch.zeros(len(scenes), 3, len(PRESENCE), device=device)  # of the two things and the background
+    facts = torch.zeros(len(scenes), 3, _WORDS, device=device)  # of the two things and the background
     for row, scene in enumerate(scenes):
         for slot, thing in enumerate(scene.things):
             held = [f"shape: {thing.shape}"]
@@ -52,7 +66,38 @@ def presence(
             held.append(f"background: {scene.background}")
             held += [f"background colour: {name}" for name in scene.background_colours]
         facts[row, 2, [_INDEX[name] for name in held]] = 1
-    return torch.einsum("bsthw,bsf->bthwf", torch.cat([cover, free[:, None]], dim=1), facts).clamp(0, 1)
+    words = torch.einsum("bsthw,bsf->bthwf", torch.cat([cover, free[:, None]], dim=1), facts)
+    return torch.cat([words, moments], dim=-1).clamp(0, 1)
+
+
+def _now(along: Paths, height: int, width: int) -> Tensor:
+    """(B, 2, 8, T, 1, 1) in 0..1: what things do from each frame to the next, in the last one as in that before."""
+    short = min(height, width)
+
+    def rate(path: Tensor) -> Tensor:
+        if path.shape[-1] == 1:
+            return torch.zeros_like(path)
+        change = path.diff(dim=-1)
+        return torch.cat([change, change[..., -1:]], dim=-1)
+
+    rates = (along.x * width / short, along.y * height / short, -along.size.log(), -along.angle)
+    shares = [sign * rate(path) / fast for path, fast in zip(rates, _FAST, strict=True) for sign in (-1, 1)]
+    return torch.stack(shares, dim=2).clamp(0, 1)[..., None, None]
+
+
+def _lies(scenes: list[Scene], along: Paths, cover: Tensor, height: int, width: int, cell: int) -> Tensor:
+    """(B, 2, 5, T, h, w) in 0..1: how things lie, seen from every cell."""
+    diameter = along.size * min(height, width)
+    rows = (torch.arange(cover.shape[-2], device=cover.device) + 0.5)[:, None] * cell
+    columns = (torch.arange(cover.shape[-1], device=cover.device) + 0.5) * cell
+    corners = [[CORNERS.get(thing.shape, 0) for thing in (scene.things * 2)[:2]] for scene in scenes]
+    turn = along.angle * torch.tensor(corners, device=cover.device)[..., None]
+    x, y, diameter, size, cosine, sine = (
+        path[..., None, None]
+        for path in (along.x * width, along.y * height, diameter, along.size, turn.cos(), turn.sin())
+    )
+    facts = (0.5 + (x - columns) / diameter, 0.5 + (y - rows) / diameter, size, 0.5 + cosine / 2, 0.5 + sine / 2)
+    return torch.stack([fact.expand_as(cover) for fact in facts], dim=2).clamp(0, 1)
 
 
 def by_cell(x: Tensor, dim: int, t_stride: int) -> Tensor:

@@ -3,7 +3,8 @@
 One shape a line; a line said twice weighs twice.
 
 Slots: {np} a noun phrase and {nb} the same without its article; {vs} "drifts to the left", {vi} "drifting to the left",
-{vb} "drift to the left", {vp} the same for several; {the} "the ball"; the second thing's slots end in 2.
+{vb} "drift to the left", {vp} and {vip} like {vb} and {vi} but of several; {the} "the ball"; the second thing's slots
+end in 2.
 {bg} "on a blue background", {bgn} "blue background", {bgi} "plain blue" (as in "the background is"); {of} "a video of".
 """
 
@@ -112,7 +113,6 @@ we see {np} {bg}
 the background is {bgi}, and there is {np}
 you can see {np} {bg}
 show {np} {bg}
-{np} and a {bgn}
 {bg} we see {np}
 {np} can be seen {bg}
 """),
@@ -200,13 +200,13 @@ there are {np} and {np2}
 ALIKE = _lines("""
 {np} and {np2} {vp} {bg}
 {np} and {np2} both {vp} {bg}
-{np} and {np2} are {vi} {bg}
-{np} and {np2}, both {vi} {bg}
+{np} and {np2} are {vip} {bg}
+{np} and {np2}, both {vip} {bg}
 {bg} {np} and {np2} {vp}
-{of} {np} and {np2} {vi} {bg}
-{np} and {np2} {vi} {bg}
-{nb} and {nb2} {vi}, {bgn}
-{bgn}: {np} and {np2}, both {vi}
+{of} {np} and {np2} {vip} {bg}
+{np} and {np2} {vip} {bg}
+{nb} and {nb2} {vip}, {bgn}
+{bgn}: {np} and {np2}, both {vip}
 """)
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The names that scenes are made of, and the colours that go with them."""
 
 SHAPES = ("ball", "square", "triangle", "star", "ring")
+CORNERS = {"square": 4, "triangle": 3, "star": 5}  # of what can be seen to spin
 COLOURS = {  # as CSS defines them, 0..255
     "red": (255, 0, 0),
     "orange": (255, 165, 0),

@@ -124,12 +124,15 @@ def _agree(phrase, form):
 
 
 def _forms(verb, complement):
-    """(base for one thing, base for several, third person, participle) of a verb with its complement."""
+    """(base, third person, participle; base and participle of several things) of a verb with its complement."""
     base, third, participle = (_agree(f"{word} {complement}".strip(), i) for i, word in enumerate(verb))
-    plural = base
+    return base, third, participle, _of_several(base), _of_several(participle)
+
+
+def _of_several(phrase):
     for key, value in _PLURAL.items():
-        plural = plural.replace(key, value)
-    return base, plural, third, participle
+        phrase = phrase.replace(key, value)
+    return phrase
 
 
 def _motion_phrases():

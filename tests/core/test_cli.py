@@ -88,6 +88,20 @@ def test_presets_seconds_and_folders(sora, tmp_path):
     assert (info.width, info.height, info.frames, info.fps) == (72, 128, 5, 10)
 
 
+def test_times_shares_the_noise_of_a_prototype(sora, tmp_path):
+    def run(name, *options):
+        asked = ("generate", "a ball", "-o", tmp_path / name, "--size", "32x16", "--seed", 3, *options)
+        code, said, _ = sora(*asked, "--json")
+        assert code == 0
+        return json.loads(said.splitlines()[-1])["settings"], torch.stack(list(read_frames(tmp_path / name)))
+
+    plain_settings, plain = run("a.png")
+    settings, large = run("b.png", "--times", 2)
+    assert settings == plain_settings | {"times": 2} and not torch.equal(large, plain)
+    code, _, err = sora("generate", "a ball", "-o", tmp_path / "c.png", "--times", 257)
+    assert code == 2 and "at most 256" in one_sentence(err) and not (tmp_path / "c.png").exists()
+
+
 def test_the_seed_repeats_and_is_told(sora, tmp_path):
     def run(name, *seed):
         code, said, _ = sora("generate", "a ball", "-o", tmp_path / name, *seed, "--json")
@@ -199,8 +213,10 @@ def test_info_of_a_size_that_no_machine_here_could_hold(sora):
 
 
 def test_world_sample(sora, tmp_path):
-    code, said, _ = sora("world", "sample", "--count", 3, "--frames", 2, "--size", "32x24", "--out", tmp_path, "--json")
+    line = ("world", "sample", "--count", 3, "--frames", 2, "--size", "32x24", "--out", tmp_path, "--json")
+    code, said, err = sora(*line)
     assert code == 0 and json.loads(said.splitlines()[-1])["frames"] == 2
+    assert "3/3" in err, "a progress bar on standard error"
     assert sorted(p.suffix for p in tmp_path.iterdir() if p.stem == "0000") == [".json", ".mp4", ".txt"]
     assert len(list(tmp_path.glob("*.mp4"))) == 3
 
@@ -268,7 +284,8 @@ def test_train_then_use(sora, tmp_path, smooth_clip):
         (["generate", "x", "-o", "a.mp4", "--seconds", "0"], "above 0"),
         (["generate", "x", "-o", "a.mp4", "--seconds", "nan"], "finite"),
         (["generate", "x", "-o", "a.mp4", "--frames", "5", "--seconds", "1"], "not allowed with"),
-        (["generate", "x", "-o", "a.mp4", "--fps", "-1"], "above 0"),
+        (["generate", "x", "-o", "a.mp4", "--fps", "-1"], "from 0.01 to 120"),
+        (["generate", "x", "-o", "a.mp4", "--fps", "0.0001", "--frames", "1"], "from 0.01 to 120, not 0.0001"),
         (["generate", "x", "-o", "a.mp4", "--steps", "0"], "at least 1"),
         (["generate", "x", "-o", "a.mp4", "--steps", "10000000"], "number of steps"),
         (["generate", "x", "-o", "a.mp4", "--cfg", "inf"], "finite"),
@@ -296,6 +313,10 @@ def test_train_then_use(sora, tmp_path, smooth_clip):
         (["batch", "a.json", "--table", "a.csv", "--out", "README.md"], "README.md is a file, not a folder"),
         (["evaluate", "--out", "README.md"], "README.md is a file, not a folder"),
         (["train", "vae", "--config", "a.toml", "--out", "README.md"], "README.md is a file, not a folder"),
+        (["train", "vae", "--config", "configs/vae.toml", "--out", "README.md/run"], "could not be written: not a dir"),
+        (["train", "vae", "--config", "configs/vae.toml", "--out", "/proc/x/run"], "could not be written: no such"),
+        (["train", "vae", "--config", "configs/vae.toml", "--out", "a" * 300], "be written: file name too long"),
+        (["train", "vae", "--config", "configs/dit.toml", "--out", "x"], "[model] has no setting 'depth'"),
         (["world", "sample", "--out", "README.md"], "README.md is a file, not a folder"),
         (["world", "sample", "--out", "x", "--count", "0"], "at least 1"),
         (["world", "sample", "--out", "x", "--size", "2x2"], "width"),
@@ -339,6 +360,13 @@ def test_corrupt_and_empty_input(sora, tmp_path):
 def test_more_memory_than_there_is(sora, tmp_path, monkeypatch):
     monkeypatch.setattr("sora_core.pipeline.available_memory", lambda device: 2**27)
     code, _, err = sora("generate", "x", "-o", tmp_path / "a.mp4", "--size", "1920x1080", "--seconds", 30)
+    assert code == 2 and "the largest size of this shape that fits is" in one_sentence(err)
+    assert os.listdir(tmp_path) == []
+
+
+def test_worlds_larger_than_the_memory(sora, tmp_path, monkeypatch):
+    monkeypatch.setattr("sora_core.worlds.gallery.available_memory", lambda: 2**27)
+    code, _, err = sora("world", "sample", "--out", tmp_path, "--size", "1920x1080", "--frames", 17)
     assert code == 2 and "the largest size of this shape that fits is" in one_sentence(err)
     assert os.listdir(tmp_path) == []
 
@@ -426,6 +454,17 @@ def test_only_libraries_are_said_to_be_missing(sora, monkeypatch, tmp_path, modu
     else:
         code, _, err = sora(*line)
         assert code == 2 and says in one_sentence(err)
+
+
+def test_python_3_10_without_tomli_is_one_sentence(sora, monkeypatch):
+    from sora_core.training import run  # all that it needs is there, but not what reads TOML
+
+    monkeypatch.setattr(sys, "version_info", (3, 10, 0, "final", 0))
+    monkeypatch.setitem(sys.modules, "tomli", None)
+    monkeypatch.delitem(sys.modules, run.__name__)
+    monkeypatch.delattr(sys.modules["sora_core.training"], "run")
+    code, _, err = sora("train", "vae", "--config", "configs/vae.toml", "--device", "cpu")
+    assert code == 2 and "pip install tomli" in one_sentence(err)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import os
 import wave
+import weakref
 
 import numpy as np
 import pytest
@@ -188,6 +189,20 @@ def test_morph(sora, film, made, tmp_path):
     assert json.loads(said.splitlines()[-1])["prompt"] == "0-0.5s: a ball; 0.5-1s: a star"
 
 
+@pytest.mark.parametrize(
+    "a, b, told",
+    [
+        ("0-1s: a ball; 1-2s: a star", "0-1s: a ring; 1-2s: a square", ["a star", "a ring"]),
+        ("0-1s: a ball", "a ring", ["a ball", "a ring"]),
+        ("a ball; a star;\n1-2 rings", "3-4s a ring", ["a ball, a star,,1-2 rings", "3-4s a ring"]),
+    ],
+)
+def test_files_made_with_a_timeline_are_connected(sora, film, tmp_path, a, b, told):
+    files = film("a.mp4", 9, tags={"prompt": a}), film("b.mp4", 9, seed=1, tags={"prompt": b})
+    assert sora("connect", *files, "-o", tmp_path / "c.mp4", "--frames", 8)[0] == 0
+    assert Timeline.parse(read_tags(tmp_path / "c.mp4")["prompt"]).prompts == told
+
+
 def test_files_of_two_sizes_are_made_alike(sora, film, tmp_path):
     a, b = film("a.mp4", 5), film("b.mp4", 10, width=48, height=48, fps=16)
     code, _, err = sora("connect", a, b, "x", "-o", tmp_path / "c.mp4", "--frames", 4)
@@ -205,6 +220,28 @@ def test_animate_at(sora, film, tmp_path):
     assert code == 0 and probe(tmp_path / "a.mp4").frames == 17
     assert "b.mp4 starts at 1.125 s" in err and "first 0.5 s" in err
     assert sora("animate", image, "-o", tmp_path / "b.mp4", "it moves", "--frames", 5)[0] == 0, "words around options"
+
+
+@pytest.mark.parametrize("command", ["connect", "animate"])
+def test_long_clips_are_never_held_whole(sora, film, tmp_path, monkeypatch, command):
+    files, alive, most = [film("a.mp4", 80), film("b.mp4", 80, seed=1)], set(), 0
+
+    def watched(*where):
+        nonlocal most
+        for frame in read_frames(*where):
+            array, token = frame.numpy().copy(), object()  # the array lives as long as a tensor that looks at it
+            alive.add(token)
+            weakref.finalize(array, alive.discard, token)
+            most = max(most, len(alive))
+            yield torch.from_numpy(array)
+            del array
+
+    monkeypatch.setattr("sora_core.clip.read_frames", watched)
+    options = ["--mode", "morph", *files] if command == "connect" else [files[0], "--at", f"4:{files[1]}"]
+    options += ["--size", "32x24", "--frames", 72]  # its own, so that frames are not copied to another
+    code, _, err = sora(command, *options, "it goes on", "-o", tmp_path / "c.mp4")
+    assert code == 0, err
+    assert 0 < most < 12
 
 
 # ------------------------------------------------------------------------------------------------ edit, reframe, refine
@@ -397,6 +434,12 @@ def test_inspect(sora, film, tmp_path, command):
         (["extend", "VIDEO", "a", "--seconds", "nan"], "finite"),
         (["extend", "VIDEO", "a", "--context", "0"], "at least 1"),
         (["loop", "VIDEO"], "looks like a file"),
+        (["loop", "none.mkv"], "none.mkv looks like a file"),
+        (["loop", __file__], "looks like a file"),
+        (["animate", "photo.jpg", "--at", "end:VIDEO"], "photo.jpg looks like a file"),
+        (["extend", "VIDEO", "VIDEO"], "looks like a file"),
+        (["refine", "VIDEO", "VIDEO", "--size", "64x48"], "looks like a file"),
+        (["connect", "VIDEO", "VIDEO", "c.AVI"], "c.AVI looks like a file"),
         (["loop", "a ball", "--frames", "6"], "multiple of 4"),
         (["connect", "VIDEO"], "takes A B [PROMPT]"),
         (["connect", "VIDEO", "VIDEO", "x", "--mode", "morph", "--frames", "40"], "at most 11"),
@@ -423,6 +466,7 @@ def test_inspect(sora, film, tmp_path, command):
         (["animate", "a", "--at", "0:VIDEO:2"], "Every strength"),
         (["animate", "a", "--at", "0:VIDEO:nan"], "Every strength"),
         (["animate", "a", "--at", "0:none.png"], "none.png is not there"),
+        (["animate", "a", "--at", "0:" + "a" * 300], "is not there"),  # longer than a name can be
         (["inspect", "fly", "a"], "invalid choice"),
         (["inspect", "generate", "a"], "must end in .png"),
     ],

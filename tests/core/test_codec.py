@@ -73,7 +73,7 @@ def test_values_that_are_not_finite_are_said(codec):
         list(codec.frames(latent, Grid(1, 16, 16, 8.0, codec.geometry)))
 
 
-def test_devices():
+def test_devices(monkeypatch):
     assert pick_device("cpu").type == "cpu"
     assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
     for name in ("gpu", "meta", ""):
@@ -84,3 +84,6 @@ def test_devices():
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="use --device cpu"):
             pick_device("cuda")
+    monkeypatch.setattr("torch.mps.device_count", lambda: 0)
+    with pytest.raises(UserError, match="no MPS device 'mps' on this machine: use --device cpu"):
+        pick_device("mps")

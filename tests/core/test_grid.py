@@ -70,6 +70,7 @@ def test_nonsense_is_refused_in_one_sentence(text):
         (17, 64, 10**30),
         (10**30, 64, 64),
         (17, 64, 64, 0),
+        (1, 64, 64, 0.009),
         (17, 64, 64, math.nan),
         (17, 64, 64, math.inf),
         (17, 64, 64, None),
@@ -132,6 +133,8 @@ def test_what_does_not_fit_is_refused_with_the_largest_size_that_does():
     assert Grid(33, height, width, 24.0).memory_bytes() <= budget
     w, h = same_shape(1920, 1080, int(width * height * 1.1))
     assert Grid(33, h, w, 24.0).memory_bytes() > budget
+    with pytest.raises(UserError, match=r"needs about 65 MiB of memory and 2 MiB are free: .* fits is 336x184\.$"):
+        grid.check_memory(2**21, lambda grid: grid.frames * grid.pixels)
 
 
 def test_when_no_size_fits_the_duration_is_named_and_then_the_machine():

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from sora_core import canvas as canvases
 from sora_core.canvas import Canvas, edit, empty, keep, place, reframe
 from sora_core.clip import Clip, alike
 from sora_core.codec import Codec
@@ -29,6 +30,19 @@ from sora_core.video import VideoWriter, read_frames
 @pytest.fixture(scope="module")
 def codec(tiny_checkpoint):
     return Codec.load(tiny_checkpoint, "cpu")
+
+
+@pytest.fixture
+def clip_of(tmp_path, smooth_clip):
+    """A function that writes a clip of so many frames."""
+
+    def make(frames, name="in.mp4", seed=0):
+        path = tmp_path / f"{seed}{name}"
+        with VideoWriter(path, 32, 24) as writer:
+            writer.write(smooth_clip(frames, 24, 32, seed))
+        return Clip(path, fps=8.0)
+
+    return make
 
 
 def show(codec, part: Part) -> torch.Tensor:
@@ -108,10 +122,14 @@ def test_between(codec, smooth_clip, length, count):
         assert torch.equal(part.canvas.latent[:, :, end:], cells)
 
 
-def test_morph(codec, smooth_clip):
-    a, b = smooth_clip(12, 24, 32)[None], smooth_clip(12, 24, 32, seed=1)[None]
-    part, last = morph(codec, a, b, 8.0)
+def test_morph(codec, clip_of):
+    shots = [Shot(clip_of(20), 5, 12), Shot(clip_of(14, seed=1), 0, 12)]
+    part, last = morph(codec, *shots)
     assert (part.first, part.count, last) == (1, 8, 3) and show(codec, part).shape[2] == 8
+    a, b = (shot.clip.take(shot.first, shot.first + 12) for shot in shots)
+    grid = Grid(12, 24, 32, 8.0, codec.geometry)
+    assert torch.equal(part.canvas.latent, canvases.morph(*(keep(codec.encode(v), grid) for v in (a, b))).latent)
+    assert torch.equal(part.before, a[:, :, 0]) and torch.equal(part.after, b[:, :, 9])
     latent = fill(part.canvas)
     assert torch.equal(latent[:, :, 0], codec.encode(a)[:, :, 0])
     assert torch.equal(latent[:, :, -1], codec.encode(b)[:, :, -1])
@@ -220,6 +238,17 @@ def test_a_clip_is_encoded_as_a_stream(codec, tmp_path, smooth_clip):
     assert count == 18 and torch.allclose(latent, codec.encode(Clip(path).take(0, 18)), atol=1e-5)
 
 
+@pytest.mark.parametrize("frames, name", [(18, "in.mp4"), (3, "in.mp4"), (1, "in.png"), (80, "in.mp4")])
+@pytest.mark.parametrize("frame", [0, 6, -1])
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_a_clip_is_laid_as_its_frames_are(codec, clip_of, frames, name, frame, cyclic):
+    clip, grid = clip_of(frames, name), Grid(32, 24, 32, 8.0, codec.geometry, cyclic)
+    streamed, *where = lay(codec, empty(grid), clip, frame, 0.3)
+    held, *there = lay(codec, empty(grid), clip.take(0, grid.frames), frame, 0.3)
+    assert where == there
+    assert torch.equal(streamed.latent, held.latent) and torch.equal(streamed.level, held.level)
+
+
 def test_inputs_are_made_alike(tmp_path, smooth_clip):
     for name, size, fps in (("a.mp4", (24, 32), 8), ("b.mp4", (30, 40), 12), ("c.png", (16, 16), 8)):
         with VideoWriter(tmp_path / name, size[1], size[0], fps) as writer:
@@ -233,7 +262,7 @@ def test_inputs_are_made_alike(tmp_path, smooth_clip):
 
 
 @pytest.mark.parametrize("make", [after, before])
-def test_what_is_refused(codec, smooth_clip, make):
+def test_what_is_refused(codec, smooth_clip, clip_of, make):
     video = smooth_clip(5, 24, 32)[None]
     with pytest.raises(UserError, match="At least one new frame"):
         make(codec, video, 0, 8.0)
@@ -242,7 +271,7 @@ def test_what_is_refused(codec, smooth_clip, make):
     with pytest.raises(UserError, match="32x24 and 24x24"):
         between(codec, video, smooth_clip(5, 24, 24)[None], 4, 8.0)
     with pytest.raises(UserError, match="same length"):
-        morph(codec, video, smooth_clip(9, 24, 32)[None], 8.0)
+        morph(codec, Shot(clip_of(9), 0, 5), Shot(clip_of(9, seed=1), 0, 9))
 
 
 @pytest.mark.parametrize("stride", [1, 4, 8])

@@ -55,3 +55,36 @@ def test_an_image_has_no_motion():
     facts = presence(scenes(4), 1, 64, 48, 4, 8)
     motions = [i for i, name in enumerate(PRESENCE) if name.startswith("motion")]
     assert facts.shape[:4] == (4, 1, 8, 6) and facts[..., motions].sum() == 0
+
+
+def test_what_a_thing_does_now_and_how_it_lies():
+    rng = np.random.default_rng(5)
+    told = {"left": "left", "right": "right", "up": "up", "down": "down", "grow": "grows", "shrink": "shrinks"}
+    met = set()
+    while met != {*told.values(), "clockwise", "counter-clockwise"}:
+        scene = sample_scene(rng, seconds=17 / 8)
+        thing = scene.things[0]
+        if len(scene.things) > 1 or scene.camera != "still" or thing.motion not in (*told, "spin"):
+            continue
+        does = told.get(thing.motion, "clockwise" if thing.spin > 0 else "counter-clockwise")
+        met.add(does)
+        (facts,) = presence([scene], 17, 64, 64, 4, 8)
+        (still,) = presence([scene], 1, 64, 64, 4, 8)
+        cover = facts[..., PRESENCE.index(f"shape: {thing.shape}")]
+        for i, name in enumerate(PRESENCE):
+            if name.startswith("now: "):
+                torch.testing.assert_close(facts[..., i], cover if name == f"now: {does}" else 0 * cover)
+                assert still[..., i].sum() == 0
+        first, inside = still[0], still[0, ..., PRESENCE.index(f"shape: {thing.shape}")] == 1
+        if not inside.any():
+            continue
+        corners = {"square": 4, "triangle": 3, "star": 5}.get(thing.shape, 0)
+        across, along, size, cosine, sine = first[inside][:, -5:].unbind(-1)
+        torch.testing.assert_close(size, torch.full_like(size, thing.size))
+        torch.testing.assert_close(cosine, torch.full_like(size, 0.5 + np.cos(np.radians(corners * thing.angle)) / 2))
+        torch.testing.assert_close(sine, torch.full_like(size, 0.5 + np.sin(np.radians(corners * thing.angle)) / 2))
+        rows, columns = inside.nonzero(as_tuple=True)
+        x = ((across - 0.5) * thing.size * 64 + (columns + 0.5) * 8) / 64
+        y = ((along - 0.5) * thing.size * 64 + (rows + 0.5) * 8) / 64
+        torch.testing.assert_close(x, torch.full_like(x, thing.x))
+        torch.testing.assert_close(y, torch.full_like(y, thing.y))

@@ -45,9 +45,11 @@ def test_own_clips_are_read_right(world):
 def test_other_clips_are_at_chance(world):
     scenes, readings = world
     found = accuracy(readings[7:] + readings[:7], scenes)
-    # Always answering with the most frequent value would be right this often for one thing; two things are harder.
+    # Always answering with the most frequent value would be right this often for one thing; two things are harder. That
+    # is 0.65 for the count, 0.75 for the style and 0.94 for the camera, which two scenes share in 0.56, 0.60 and 0.87.
     limits = {"background": 0.2, "colour": 0.12, "shape": 0.25, "motion": 0.15}
-    assert all(found[name] <= limit for name, limit in limits.items()), found
+    limits |= {"count": 0.64, "style": 0.7, "camera": 0.92}
+    assert set(limits) == set(ATTRIBUTES) and all(found[name] <= limit for name, limit in limits.items()), found
 
 
 def test_what_is_seen_in_few_frames_is_not_there(world):

@@ -158,10 +158,10 @@ def test_on_its_way_to_another_scene_a_thing_goes_to_the_others_place_and_takes_
 
 def test_a_dissolve_is_told_in_order():
     show = next(s for seed in range(9) for s in drawn(0, 1, seed=seed) if s.end)
-    whole, text, values, mask = show.told(np.random.default_rng(0), False)
+    whole, text, values, mask = show.told(np.random.default_rng(0), False, True)
     assert whole.startswith(f"{text}, then ") and len(values) == len(mask)
     plain = Show(show.scene, show.level)
-    assert plain.told(np.random.default_rng(0), False)[0] == text
+    assert plain.told(np.random.default_rng(0), False, True)[0] == text
 
 
 def test_a_loop_ends_as_it_begins_and_turns_back_gently():

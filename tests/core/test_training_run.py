@@ -15,12 +15,13 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sora_core.checkpoint import load
 from sora_core.dit import DiTConfig
 from sora_core.errors import UserError
 from sora_core.training import dit, shows
-from sora_core.training.run import main
+from sora_core.training.run import main, plan, read_config
 from sora_core.video import VideoWriter
 from sora_core.worlds.presence import presence
 from sora_core.worlds.render import render
@@ -208,6 +209,15 @@ def test_files_of_ones_own(kind, config, folder, tmp_path, caplog):
         assert models.vae is not None and models.card["size"]["frames"] == 5
 
 
+def test_the_curves_are_in_tensorboards_logs_too(config, tmp_path):
+    main("vae", config("vae", loop="tensorboard = true"), out=tmp_path / "out")
+    events = EventAccumulator(str(tmp_path / "out" / "tensorboard"))
+    events.Reload()
+    read, logged = events.Scalars("loss"), rows(tmp_path / "out")
+    assert logged and [event.step for event in read] == [row["step"] for row in logged]
+    assert [event.value for event in read] == pytest.approx([row["loss"] for row in logged], abs=1e-5)
+
+
 def test_a_checkpoint_of_worlds_is_at_home_at_the_size_of_its_last_packs(config, tmp_path):
     packs = (
         "{{end = 0.5, weight = 9, parts = [[2, 5, 48, 48]]}}",
@@ -352,3 +362,75 @@ def test_mistakes_are_one_sentence(config, tmp_path):
         main("vae", frozen, out=tmp_path / "whole", resume=True)
     with pytest.raises(UserError, match="nothing to train"):
         main("gan", path, out=tmp_path / "gan")
+
+
+NONE = dict.fromkeys(("world_clips", "world_images", "natural_clips", "natural_images"), 0)
+PARTS = [[1, 5, 32, 32]]
+
+
+@pytest.mark.parametrize(
+    "kind, table, settings, says",
+    [
+        ("vae", "loop", {"steps": "many"}, "[loop] steps must be a whole number, not 'many'."),
+        ("vae", "loop", {"steps": -3}, "[loop] steps must be at least 1, not -3."),
+        ("vae", "loop", {"steps": None}, "[loop] lacks the setting 'steps'."),
+        ("vae", "loop", {"lr": "big"}, "[loop] lr must be a number, not 'big'."),
+        ("vae", "loop", {"lr": float("nan")}, "[loop] lr must be a number, not nan."),
+        ("vae", "loop", {"ema": 2.0}, "[loop] ema must be from 0 to 1, not 2.0."),
+        ("vae", "loop", {"save_every": 0}, "[loop] save_every must be at least 1, not 0."),
+        ("vae", "loop", {"compile": 1}, "[loop] compile must be true or false, not 1."),
+        ("vae", "loop", {"init": 1}, "[loop] init must be text in quotes, not 1."),
+        ("vae", "loop", {"precision": "fp16"}, "[loop] precision must be bf16 or fp32, not 'fp16'."),
+        ("vae", "loop", {"optimizer": "sgd"}, "[loop] optimizer must be adamw or muon, not 'sgd'."),
+        ("vae", "loop", {"stops": 1}, "[loop] has no setting 'stops'; it knows clip, compile, "),
+        ("vae", "loop", 3, "[loop] must be a table, not 3."),
+        ("vae", "model", {"channels": 0}, "[model] channels must be at least 1, not 0."),
+        ("vae", "model", {"encoder_blocks": [1]}, "[model] encoder_blocks must be a list of 3 numbers, not [1]."),
+        ("vae", "data", {"frames": "x"}, "[data] frames must be a whole number, not 'x'."),
+        ("vae", "data", {"frames": 0}, "[data] frames must be at least 1, not 0."),
+        ("vae", "data", {"size": 0}, "[data] size must be from 8 to 2048, not 0."),
+        ("vae", "data", {"fps": 0}, "[data] fps must be from 0.01 to 120.0, not 0."),
+        ("vae", "data", {"world_clips": -1}, "[data] world_clips must be at least 0, not -1."),
+        ("vae", "data", NONE, "[data] needs one of world_clips, world_images, natural_clips, natural_images."),
+        ("dit", "model", {"heads": 0}, "[model] heads must be at least 1, not 0."),
+        ("dit", "text", {"heads": 3}, "[text] width 16 must be a multiple of heads 3."),
+        ("dit", "data", {"packs": 3}, "[data] packs must be a list, not 3."),
+        ("dit", "data", {"packs": []}, "[data] worlds need at least one pack, [[data.packs]]."),
+        ("dit", "data", {"packs": [{}]}, "[[data.packs]] lacks the setting 'parts'."),
+        ("dit", "data", {"packs": [{"parts": []}]}, "[[data.packs]] needs parts."),
+        ("dit", "data", {"packs": [{"parts": [[1, 5, 32]]}]}, "[[data.packs]] parts must be lists of clips, frames, "),
+        ("dit", "data", {"packs": [{"parts": [[1, 5, 32, "x"]]}]}, "[[data.packs]] parts must be lists of clips, "),
+        ("dit", "data", {"packs": [{"parts": [[0, 5, 32, 32]]}]}, "[[data.packs]] clips must be at least 1, not 0."),
+        ("dit", "data", {"packs": [{"parts": PARTS, "weight": 0}]}, "[[data.packs]] weight must be above 0"),
+        ("dit", "data", {"packs": [{"parts": PARTS, "start": 1.0}]}, "[[data.packs]] start and end must be "),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(kind, table, settings, says, config):
+    tables = read_config(config(kind))
+    if isinstance(settings, dict):
+        changed = tables[table] | settings
+        settings = {name: value for name, value in changed.items() if value is not None}
+    with pytest.raises(UserError) as error:
+        plan(kind, tables | {table: settings})
+    assert str(error.value).startswith(says)
+
+
+@pytest.mark.parametrize("name, own", [("channels", "channels = 4"), ("text_width", "text_width = 16")])
+def test_a_transformer_that_does_not_suit_the_other_networks(name, own, config, tmp_path):
+    path = config("dit")
+    path.write_text(path.read_text().replace(own, f"{name} = 8"))
+    with pytest.raises(UserError, match=rf"\[model\] {name} must be {own.split()[-1]}, .* not 8"):
+        main("dit", path, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_configs_that_come_along_can_be_read(path):
+    assert plan(path.stem, read_config(path))[1].steps > 1000
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has it")
+def test_a_log_on_a_full_disk_is_one_sentence(config, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "log.jsonl").symlink_to("/dev/full")
+    with pytest.raises(UserError, match=r"log\.jsonl could not be written: the disk is full"):
+        main("vae", config("vae"), out=tmp_path / "run")

@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -23,6 +24,7 @@ from sora_core.video import (
     fit,
     probe,
     read_frames,
+    read_grey,
     read_image,
 )
 
@@ -157,6 +159,124 @@ def test_a_palette_with_transparency(tmp_path):
     image.putpalette([0, 0, 0, 255, 0, 0])
     image.save(tmp_path / "a.png", transparency=1)
     assert (read_image(tmp_path / "a.png") == 1).all()
+
+
+def film(path, encoder, pixels, frame, pixel=None):
+    """Three times the same frame; `pixel` is how wide a pixel is for its height."""
+    with av.open(path, "w") as container:
+        options = {"auto-alt-ref": "0", "crf": "10"} if "libvpx" in encoder else {}  # transparency needs the first
+        stream = container.add_stream(encoder, rate=8, options=options)
+        stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, pixels
+        if pixel is not None:
+            stream.codec_context.sample_aspect_ratio = pixel
+        for number in range(3):
+            shown = frame.reformat(format=pixels)
+            shown.pts = number
+            container.mux(stream.encode(shown))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    "pixel, size", [(Fraction(16, 11), (93, 48)), (Fraction(3, 4), (64, 64)), (Fraction(1), (64, 48))]
+)
+def test_pixels_that_are_not_square(tmp_path, pixel, size):
+    """A disc, filmed by an anamorphic camera, is a disc again."""
+    width, height = 64, 48
+    across = np.arange(width)[None] * float(pixel) - (width - 1) / 2 * float(pixel)
+    along = np.arange(height)[:, None] - (height - 1) / 2
+    disc = np.where(np.hypot(across, along) < 15, 255, 0).astype(np.uint8)
+    frame = av.VideoFrame.from_ndarray(np.repeat(disc[..., None], 3, axis=2), format="rgb24")
+    path = film(tmp_path / "wide.mp4", "libx264", "yuv420p", frame, pixel)
+    info = probe(path)
+    assert (info.width, info.height, info.frames) == (*size, 3)
+    frames = list(read_frames(path))
+    assert {tuple(frame.shape) for frame in frames} == {(3, size[1], size[0])} and len(frames) == 3
+    inside = frames[1].mean(0) > 0
+    wide, high = inside.any(0).sum(), inside.any(1).sum()
+    assert abs(int(wide) - int(high)) <= 2
+
+
+@pytest.mark.parametrize(
+    "encoder, ending, pixels",
+    [
+        ("ffv1", "mkv", "gray"),
+        ("png", "mov", "gray"),
+        ("magicyuv", "avi", "gray"),
+        ("ffv1", "mkv", "gray16le"),
+        ("png", "mov", "gray16be"),
+        ("ffvhuff", "avi", "gray16le"),
+        ("jpeg2000", "mov", "gray16le"),
+    ],
+)
+def test_grey_videos(tmp_path, encoder, ending, pixels):
+    ramp = np.linspace(0, 65535, 64, dtype=np.uint16)[None].repeat(48, axis=0)
+    video = read(film(tmp_path / f"a.{ending}", encoder, pixels, av.VideoFrame.from_ndarray(ramp, format="gray16le")))
+    assert video.shape == (3, 3, 48, 64) and torch.equal(video[0], video[2])
+    error = video - torch.linspace(-1, 1, 64)
+    assert error.abs().max() < 0.02 and error.mean().abs() < 0.01
+
+
+@pytest.mark.parametrize(
+    "encoder, ending, pixels",
+    [
+        ("prores_ks", "mov", "yuva444p10le"),
+        ("png", "mov", "rgba"),
+        ("png", "mov", "rgba64be"),
+        ("png", "mov", "ya8"),
+        ("png", "mov", "ya16be"),
+        ("qtrle", "mov", "argb"),
+        ("cfhd", "mov", "gbrap12le"),
+        ("rawvideo", "mov", "argb"),
+        ("ffv1", "mkv", "bgra"),
+        ("ffv1", "mkv", "gbrap16le"),
+        ("ffv1", "mkv", "yuva420p"),
+        ("utvideo", "avi", "gbrap"),
+        ("apng", "apng", "rgba"),
+        ("libvpx", "webm", "yuva420p"),
+        ("libvpx-vp9", "webm", "yuva420p"),
+    ],
+)
+def test_transparent_videos_lie_over_white(tmp_path, encoder, ending, pixels):
+    black = np.zeros((48, 96, 4), np.uint16)
+    black[:, 32:64, 3], black[:, 64:, 3] = 32768, 65535
+    frame = av.VideoFrame.from_ndarray(black, format="rgba64le")
+    video = read(film(tmp_path / f"a.{ending}", encoder, pixels, frame))
+    for place, seen in ((16, 1), (48, 0), (80, -1)):
+        assert (video[..., place] - seen).abs().max() < 0.03
+
+
+def test_a_palette_of_a_video_with_transparency(tmp_path):
+    index, palette = np.zeros((48, 64), np.uint8), np.zeros((256, 4), np.uint8)
+    index[:, 32:], palette[0], palette[1] = 1, (0, 0, 0, 0), (255, 0, 0, 0)  # alpha comes first
+    frame = av.VideoFrame.from_ndarray((index, palette), format="pal8")
+    video = read(film(tmp_path / "a.mov", "png", "pal8", frame))
+    assert (video[..., :32] == 1).all() and (video[..., 32:] == -1).all()
+
+
+@pytest.mark.parametrize("pixel, size", [(Fraction(16, 11), (93, 48)), (Fraction(3, 4), (64, 64))])
+def test_hidden_colours_do_not_show_where_pixels_are_not_square(tmp_path, pixel, size):
+    red = np.full((48, 64, 4), 65535, np.uint16)
+    red[:, :31, 1:] = 0  # and transparent
+    path = film(tmp_path / "a.mov", "png", "rgba", av.VideoFrame.from_ndarray(red, format="rgba64le"), pixel)
+    video = read(path)
+    assert video.shape == (3, 3, *size[::-1]) and (video == 1).all()
+
+
+@pytest.mark.parametrize("name, kind", [("a.webp", "WEBP"), ("a.png", "PNG"), ("a.png", "GIF")])
+def test_an_animation_is_not_read_as_its_first_frame(tmp_path, name, kind):
+    frames = [Image.new("RGB", (16, 16), (80 * i, 0, 0)) for i in range(3)]
+    frames[0].save(tmp_path / name, kind, save_all=True, append_images=frames[1:], duration=125)
+    for look in (read_image, read_grey, probe, read):
+        with pytest.raises(UserError, match=f"{name} is an animation, not an image of one frame: give it as an mp4"):
+            look(tmp_path / name)
+
+
+def test_a_photo_with_more_behind_it_is_an_image(tmp_path):
+    frames = [Image.new("RGB", (16, 16), (0, 0, 255 * i)) for i in range(2)]
+    frames[0].save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=frames[1:])
+    assert Image.open(tmp_path / "a.jpg").n_frames == 2
+    assert (read_image(tmp_path / "a.jpg") == -1).all() and probe(tmp_path / "a.jpg").frames == 1
 
 
 def test_images_are_turned_upright(tmp_path):

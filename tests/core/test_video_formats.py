@@ -93,6 +93,7 @@ def test_a_lower_crf_is_better_and_larger(tmp_path):
         ("gif", (64, 64), {"pixels": "yuv444p10le"}, "gif cannot hold yuv444p10le: choose auto\\.$"),
         ("gif", (64, 64), {"fps": 50.5}, "A gif holds at most 50 frames per second, not 50.5 .*choose mp4"),
         ("gif", (64, 64), {"fps": 0.0015}, "shows a frame for at most 655.35 s, and 0.0015 frames per second"),
+        ("mp4 H.264", (64, 64), {"fps": 1e-4}, "shows a frame for at most 1001 s, and 0.0001 frames per second"),
         ("mp4 AV1", (64, 64), {"pixels": "yuv444p"}, "cannot hold yuv444p: choose one of auto, yuv420p10le, yuv420p"),
         ("mp4 H.264", (51, 64), {"pixels": "yuv420p"}, "51x64 is odd"),
         ("mp4 H.265", (96, 62), {}, "at least 64x64 pixels, not 96x62"),

@@ -62,7 +62,7 @@ def in_host(prompt: str, video: Path) -> None:
     hosts = find_hosts()
     host = hosts[0] if hosts else obtain()
     print(f"ComfyUI {host.version} in {host.path}", flush=True)
-    if not any(CACHE.glob("*/ready")) and not reachable_packages():
+    if host.python is None and not any(CACHE.glob("*/ready")) and not reachable_packages():
         raise HostError("The packages that ComfyUI requires cannot be reached")
     python = environment(host, pip_options=("--timeout", str(NETWORK_SECONDS), "--retries", "1"))
     with Server(host, python) as server:

@@ -46,9 +46,9 @@ class Clip(Graph):
         self.positive = self("CLIPTextEncode", clip=self.clip, text=prompt)[0]
         self.negative = self("CLIPTextEncode", clip=self.clip, text=negative)[0]
 
-    def grid(self, width, height, frames, fps=8.0, batch=1) -> Node:
+    def grid(self, width, height, frames, fps=8.0, batch=1, **more) -> Node:
         size = {"size": "custom", "width": width, "height": height, "length": frames, "unit": "frames", "fps": fps}
-        return self("SoraPatchGrid", **size, batch_size=batch, model=self.model)
+        return self("SoraPatchGrid", **size, batch_size=batch, model=self.model, **more)
 
     def sample(self, model=None, latent=None, **changes) -> list:
         """SoraSampler's latent."""

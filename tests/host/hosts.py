@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 from sora_core.batch.host import PACK, Host, HostError, interpreter, works
@@ -59,9 +59,9 @@ def base_interpreter() -> tuple[Path, str]:
     below = Path(getattr(sys, "_base_executable", None) or sys.executable)
     if has_torch(below):
         return below, ""
-    if has_torch(Path(sys.executable)):
-        return below, sysconfig.get_path("purelib")
-    return below, ""
+    # It may have torch from a third one, whose folder it was lent (noxfile): a folder that is handed on lends nothing.
+    found = importlib.util.find_spec("torch")
+    return below, str(Path(found.origin).parents[1]) if found and found.origin else ""
 
 
 def has_torch(python: Path) -> bool:

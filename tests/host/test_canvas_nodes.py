@@ -149,6 +149,55 @@ def test_a_loop_that_the_hosts_sampler_filled_is_decoded_as_one_lap(server, pict
     assert len(pictures(result, film)) == shown(result, count) == 9 + 7
 
 
+def test_an_image_at_the_end_of_an_encoded_video_stays_when_it_is_extended(server, latents):
+    """The end of a clip of 7 frames is filled up with stills, which are invented anew, but for what lies on them."""
+    g = Canvas()
+    images = g("EmptyImage", width=64, height=48, batch_size=7, color=0x0000FF)[0]
+    video = g("CreateVideo", images=images, fps=8.0)[0]
+    whole = {"start_frame": 0, "frames": 0, "fps": 0.0, "width": 0, "height": 0, "fit": "cover"}
+    clip = g("SoraEncodeVideo", video=video, vae=g.vae, **whole)[0]
+    image = g("EmptyImage", width=64, height=48, batch_size=1, color=0xFF0000)[0]
+    placed = g.place(clip, frame=-1, images=image, vae=g.vae)[0]
+    nodes = [g.keep(one) for one in (clip, placed, *(g.sample(latent=g.extend(one)[0]) for one in (clip, placed)))]
+    clip, placed, plain, kept = (latents(result, node) for result in [server.run(g.api)] for node in nodes)
+    assert not torch.equal(plain[:, :, 2], clip[:, :, 2]) and torch.equal(kept[:, :, :3], placed)
+
+
+def test_a_batch_is_refused_where_one_clip_is_meant(server):
+    g = Canvas(batch=2)
+    files = {"filename_prefix": "two", "format": "png sequence", "crf": -1, "pixel_format": "auto", "fps": 0.0}
+    g("SoraDecodeToVideo", latent=g.video, vae=g.vae, save_to="temp", **files)
+    with pytest.raises(WorkflowError, match="holds 2 clips and a file holds one: use Latent From Batch"):
+        server.run(g.api)
+
+
+def test_a_batch_as_the_clip_to_be_placed(server):
+    g = Canvas()
+    two = g.sample(latent=g.grid(64, 48, 5, batch=3)[0])
+    g.keep(g.place(g.video, clip=two)[0])
+    with pytest.raises(WorkflowError, match="3"):
+        server.run(g.api)
+
+
+def test_an_image_is_extended_and_looped_as_a_clip_of_one_frame(server, latents):
+    g = Canvas(frames=1)
+    (longer, frames), (closed, lap) = (node.outputs(2) for node in (g.extend(g.video), g.loop(g.video)))
+    first, after, loop = (g.keep(one) for one in (g.video, g.sample(latent=longer), g.sample(latent=closed)))
+    counts = [g.number(frames), g.number(lap)]
+    result = server.run(g.api)
+    assert [shown(result, count) for count in counts] == [9, 9]
+    assert all(torch.equal(latents(result, node)[:, :, :1], latents(result, first)) for node in (after, loop))
+
+
+def test_a_cyclic_loop_that_the_hosts_sampler_filled_is_refused(server):
+    g = Canvas()
+    circle = g.loop(g.grid(64, 48, 16)[0], "cyclic")[0]
+    files = {"filename_prefix": "lap", "format": "png sequence", "crf": -1, "pixel_format": "auto", "fps": 0.0}
+    g("SoraDecodeToVideo", latent=g.ksample(latent=circle), vae=g.vae, save_to="temp", **files)
+    with pytest.raises(WorkflowError, match="fill it with Sora Sampler"):
+        server.run(g.api)
+
+
 def test_images_lie_anywhere_in_a_cyclic_loop(server, latents):
     g = Canvas()
     circle = g.loop(g.grid(64, 48, 16)[0], "cyclic")[0]

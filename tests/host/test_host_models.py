@@ -7,7 +7,7 @@ import torch
 
 from sora_core.batch.client import WorkflowError
 from sora_core.video import probe
-from tests.host.graph import Graph
+from tests.host.graph import Clip, Graph
 
 pytestmark = pytest.mark.usefixtures("host_models")
 
@@ -255,6 +255,35 @@ def test_a_latent_of_another_model_is_refused_with_both_geometries(server, case)
         server.run(g.api)
     said = str(told.value)
     assert said.count("pixels a cell") == 2 and f"{case.latent[0]} channels" in said and "\n" not in said
+
+
+@pytest.mark.parametrize(
+    "reader, maker, by",
+    [
+        *(
+            (*pair, by)
+            for pair in (("sora", "wan"), ("wan", "sora"), ("wan", "hunyuan"))
+            for by in ("sampler", "decoder")
+        ),
+        ("hunyuan", "wan", "sampler"),  # a TAEHV, which is the test's VAE for it, does not say whose latents it reads
+    ],
+)
+def test_latents_of_the_same_sizes_that_mean_something_else_are_refused(server, reader, maker, by):
+    """Those of Wan 2.1, HunyuanVideo and the bundled codec all have 16 channels and 4 frames x 8 x 8 pixels a cell."""
+
+    def of(kind: str):
+        return Clip("bundled") if kind == "sora" else Film(CASES[0] if kind == "wan" else CASES[3])
+
+    g, other = of(reader), of(maker)
+    g.api |= {f"other{name}": moved(node, "other") for name, node in other.api.items()}
+    foreign = [f"other{other.latent[0]}", 0]
+    if by == "sampler":
+        g.keep(g.sample(foreign) if reader != "sora" else g.sample(latent=foreign))
+    else:
+        files = {"filename_prefix": "x", "format": "png sequence", "crf": -1, "pixel_format": "auto", "fps": 0.0}
+        g("SoraDecodeToVideo", latent=foreign, vae=g.vae, save_to="temp", **files)
+    with pytest.raises(WorkflowError, match="made for another model"):
+        server.run(g.api)
 
 
 def moved(node: dict, prefix: str) -> dict:

@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,6 +50,15 @@ def test_an_image_at_another_frame_rate_and_a_batch_are_the_engines(server, engi
     grid = Grid(9, 48, 64, 24.0, engine.geometry)
     ours = engine_latent(engine, grid, ["a red ball"] * 2, canvases.empty(grid, 2))
     assert (latents(result, two) - ours).abs().max() <= SAME
+
+
+def test_a_larger_video_shares_the_noise_of_its_prototype(server, engine, latents):
+    g = Clip(TINY)
+    node = g.keep(g.sample(latent=g.grid(64, 48, 9, times=2)[0]))
+    grid = Grid(9, 48, 64, 8.0, engine.geometry)
+    ours = engine_latent(engine, grid, canvas=replace(canvases.empty(grid), scale=2))
+    assert (latents(server.run(g.api), node) - ours).abs().max() <= SAME
+    assert (engine_latent(engine, grid) - ours).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("prompt", ["", "naïve 红色的球 🙂 " * 40])

@@ -20,6 +20,7 @@ SHOWN = {  # width, height, frames
     "loop_video": (96, 96, 32),
     "loop_from_text": (96, 96, 16),
     "connect_videos": (96, 96, 49),
+    "join_videos": (96, 96, 33),
     "edit_video": (96, 96, 17),
     "reframe": (168, 96, 17),
     "refine": (192, 192, 17),

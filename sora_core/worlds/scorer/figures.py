@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..vocabulary import CORNERS
+
 SMALLEST = 0.006  # area of the smallest region that counts, in squares of the shorter side
-FOLDS = {"triangle": 3, "square": 4, "star": 5}
 _CORNER = {"triangle": 0.58, "square": 0.42 * math.sqrt(2), "star": 0.56}  # corner's distance / size
 RING_HOLE, STAR_WAIST = 0.58, 0.45  # as the renderer draws them
 _AREA = {  # area / size squared
@@ -61,7 +62,7 @@ class Figure:
             return radius - size / 2
         if shape == "ring":
             return np.abs(radius - size * (1 + RING_HOLE) / 4) - size * (1 - RING_HOLE) / 4
-        fold = FOLDS[shape]
+        fold = CORNERS[shape]
         half = math.pi / fold
         corner = np.abs(np.remainder(np.arctan2(y, x) - self.turn(fold) + half, 2 * half) - half)  # from the nearest
         outer = size * _CORNER[shape]

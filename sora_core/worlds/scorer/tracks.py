@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from ..vocabulary import SHAPES
+from ..vocabulary import CORNERS, SHAPES
 from .colour import nearest, nearest_glow
-from .figures import FOLDS, Figure
+from .figures import Figure
 
-# About half of the least that a scene does (`placing.py`): shorter sides, a ratio of sizes, degrees.
+# Half to two thirds of the least that a scene does (`placing.py`): shorter sides, a ratio of sizes, degrees.
 _SHIFT = 0.13
 _SCALE = 1.32
 _TURN = 75.0
@@ -110,9 +110,9 @@ def read_motion(track, shape, frames: int, short: int, wall) -> str | None:
     size = np.sqrt([figure.area for figure in track])
     growth = np.log(size[-few:].mean() / size[:few].mean()) / np.log(_SCALE)
     turned = 0.0
-    if shape in FOLDS:
-        turn = np.rad2deg([figure.turn(FOLDS[shape]) for figure in track])
-        period = 360 / FOLDS[shape]
+    if shape in CORNERS:
+        turn = np.rad2deg([figure.turn(CORNERS[shape]) for figure in track])
+        period = 360 / CORNERS[shape]
         turned = (np.remainder(np.diff(turn) + period / 2, period) - period / 2).sum() / _TURN
     if max(abs(growth), abs(turned)) < 1:
         return "still"

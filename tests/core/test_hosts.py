@@ -1,0 +1,78 @@
+"""Which ComfyUI is found on a machine, and whose torch an environment made for it sees."""
+
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+import requests
+import websockets
+
+from sora_core.batch.host import HostError, find_hosts
+
+ROOT = Path(__file__).parents[2]
+
+
+def comfy(folder: Path) -> Path:
+    """What looks like a ComfyUI."""
+    (folder / "comfy").mkdir(parents=True)
+    for name in ("main.py", "requirements.txt"):
+        (folder / name).touch()
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.delenv("COMFYUI_PATH", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    return tmp_path
+
+
+def note(home: Path, text: str) -> None:
+    (home / ".config" / "comfy-cli").mkdir(parents=True)
+    (home / ".config" / "comfy-cli" / "config.ini").write_text(text)
+
+
+def test_the_workspaces_of_comfy_cli_come_before_the_usual_place(home):
+    usual, beside = comfy(home / "comfy" / "ComfyUI"), comfy(home / "comfy" / "ComfyUI-old")
+    assert [host.path for host in find_hosts()] == [usual, beside]
+    chosen, recent = comfy(home / "100% mine"), comfy(home / "last")
+    note(home, f"[DEFAULT]\ndefault_workspace = {chosen}\nrecent_workspace = {recent}\n")
+    assert [host.path for host in find_hosts()] == [chosen, recent, usual, beside]
+
+
+@pytest.mark.parametrize("text", ["nonsense", "[DEFAULT]\nrecent_workspace = /nowhere\n", ""])
+def test_a_config_that_says_nothing_is_passed_over(home, text):
+    note(home, text)
+    usual = comfy(home / "comfy" / "ComfyUI")
+    assert [host.path for host in find_hosts()] == [usual]
+
+
+def test_a_named_host_must_be_there(home, monkeypatch):
+    comfy(home / "comfy" / "ComfyUI")
+    monkeypatch.setenv("COMFYUI_PATH", str(comfy(home / "mine")))
+    assert [host.path for host in find_hosts()] == [home / "mine"]
+    monkeypatch.setenv("COMFYUI_PATH", str(home / "gone"))
+    with pytest.raises(HostError, match="gone, where there is no ComfyUI"):
+        find_hosts()
+
+
+def test_torch_that_was_lent_is_found_where_it_is(tmp_path):
+    """nox runs in a virtual environment that has torch, and lends its folder to the environment of a session."""
+    folders = {}
+    for name in ("lender", "session"):
+        venv.create(tmp_path / name)
+        python = tmp_path / name / ("Scripts" if sys.platform == "win32" else "bin") / Path(sys.executable).name
+        folders[name] = Path(sysconfig.get_path("purelib", vars={"base": str(tmp_path / name)}))
+    (folders["lender"] / "torch").mkdir()
+    (folders["lender"] / "torch" / "__init__.py").touch()
+    needed = (Path(package.__file__).parents[1] for package in (requests, websockets))  # what the session has itself
+    lines = [folders["lender"], *needed]
+    (folders["session"] / "interpreter.pth").write_text("".join(f"{folder}\n" for folder in lines))
+    ask = "from tests.host import hosts; hosts.has_torch = lambda python: False; print(hosts.base_interpreter()[1])"
+    done = subprocess.run([str(python), "-c", ask], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == str(folders["lender"]), done.stderr
