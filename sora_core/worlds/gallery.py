@@ -26,7 +26,7 @@ _SHEET = 64  # clips on the sheet
 def write_samples(out_dir, count: int, grid: Grid, seed: int) -> Iterator[Path]:
     """Write `count` clips 0000.mp4 and on (.png if there is one frame), each with its caption .txt and scene .json.
 
-    The first 64 also appear on sheet.png. The same arguments give the same files.
+    The first 64 also appear on sheet.png. The same arguments give the same scenes, captions and pixels.
 
     Args:
         out_dir: the folder, made if need be.
