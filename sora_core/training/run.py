@@ -50,7 +50,7 @@ def plan(kind: str, table: dict) -> tuple[partial, LoopConfig]:
         raise UserError(f"There is nothing to train called {kind!r}; choose vae or dit.")
     if unknown := sorted(set(table) - {*classes, "loop"}):
         known = ", ".join(f"[{name}]" for name in (*classes, "loop"))
-        raise UserError(f"A config has no table [{unknown[0]}]; it knows {known}.")
+        raise UserError(f"A config for {kind} has no table [{unknown[0]}]; it knows {known}.")
     return partial(task, *(build(cls, table.get(name, {}), f"[{name}]") for name, cls in classes.items())), loop
 
 

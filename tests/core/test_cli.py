@@ -316,7 +316,7 @@ def test_train_then_use(sora, tmp_path, smooth_clip):
         (["train", "vae", "--config", "configs/vae.toml", "--out", "README.md/run"], "could not be written: not a dir"),
         (["train", "vae", "--config", "configs/vae.toml", "--out", "/proc/x/run"], "could not be written: no such"),
         (["train", "vae", "--config", "configs/vae.toml", "--out", "a" * 300], "be written: file name too long"),
-        (["train", "vae", "--config", "configs/dit.toml", "--out", "x"], "[model] has no setting 'depth'"),
+        (["train", "vae", "--config", "configs/dit.toml", "--out", "x"], "for vae has no table [text]"),
         (["world", "sample", "--out", "README.md"], "README.md is a file, not a folder"),
         (["world", "sample", "--out", "x", "--count", "0"], "at least 1"),
         (["world", "sample", "--out", "x", "--size", "2x2"], "width"),

@@ -392,7 +392,7 @@ PARTS = [[1, 5, 32, 32]]
         ("vae", "data", {"fps": 0}, "[data] fps must be from 0.01 to 120.0, not 0."),
         ("vae", "data", {"world_clips": -1}, "[data] world_clips must be at least 0, not -1."),
         ("vae", "data", NONE, "[data] needs one of world_clips, world_images, natural_clips, natural_images."),
-        ("vae", "modle", {}, "A config has no table [modle]; it knows [model], [data], [loop]."),
+        ("vae", "modle", {}, "A config for vae has no table [modle]; it knows [model], [data], [loop]."),
         ("dit", "model", {"heads": 0}, "[model] heads must be at least 1, not 0."),
         ("dit", "text", {"heads": 3}, "[text] width 16 must be a multiple of heads 3."),
         ("dit", "data", {"packs": 3}, "[data] packs must be a list, not 3."),
