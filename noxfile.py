@@ -62,7 +62,8 @@ def test(session: nox.Session) -> None:
     find = "from sora_core.batch.host import find_hosts; print(*(host.path for host in find_hosts()), sep='\\n')"
     hosts = session.run("python", "-c", find, silent=True, log=False).split()
     if not hosts:
-        print("No ComfyUI found (COMFYUI_PATH, ~/comfy/ComfyUI): the tests inside a host are skipped.")
+        places = "COMFYUI_PATH, comfy-cli's workspace, ~/comfy/ComfyUI"
+        print(f"No ComfyUI found ({places}): the tests inside a host are skipped.")
         return
     session.run("python", "-m", "pytest", "tests/host")
 

@@ -216,7 +216,7 @@ def circle(canvas: Canvas) -> Canvas:
     """An empty canvas as a cyclic one of the whole latent frames in it."""
     unit = canvas.grid.geometry.t_stride * canvas.grid.geometry.patch[0]
     grid = replace(canvas.grid, frames=max(unit, canvas.grid.frames // unit * unit), cyclic=True)
-    return replace(canvases.empty(grid, len(canvas.latent)), scale=canvas.scale)
+    return canvases.blank(grid, canvas)
 
 
 def gap_for(following: Canvas, count: int, seen: int) -> int:

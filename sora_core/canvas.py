@@ -77,6 +77,11 @@ def empty(grid: Grid, batch: int = 1, device: torch.device | str = "cpu") -> Can
     return Canvas(latent, torch.ones_like(latent[:, :1]), grid)
 
 
+def blank(grid: Grid, like: Canvas) -> Canvas:
+    """An empty canvas with the batch, device and scale of another."""
+    return replace(empty(grid, len(like.latent), like.latent.device), scale=like.scale)
+
+
 def place(canvas: Canvas, latent: Tensor, at: int = 0, strength: float | Tensor = 0.0) -> Canvas:
     """Lay a clip or an image onto the canvas over its whole width and height.
 
@@ -143,7 +148,7 @@ def extend(canvas: Canvas, forward: int = 0, backward: int = 0) -> Canvas:
     t = canvas.latent.shape[2]
     grid = _longer(canvas.grid, t + forward + backward)
     inner = _as_continuation(canvas) if backward else canvas
-    out = replace(_blank(grid, canvas), origin=_moved(canvas.origin, -backward))
+    out = replace(blank(grid, canvas), origin=_moved(canvas.origin, -backward))
     return _overlay(out, inner, backward)
 
 
@@ -157,7 +162,7 @@ def connect(a: Canvas, b: Canvas, gap: int) -> Canvas:
     if gap < 0:
         raise UserError(f"The gap between two clips must be at least 0 latent frames, not {gap}.")
     t = a.latent.shape[2]
-    out = replace(_blank(_longer(a.grid, t + gap + b.latent.shape[2]), a), origin=a.origin)
+    out = replace(blank(_longer(a.grid, t + gap + b.latent.shape[2]), a), origin=a.origin)
     return _overlay(_overlay(out, a, 0), _as_continuation(b), t + gap)
 
 
@@ -269,7 +274,7 @@ def reframe(canvas: Canvas, width: int, height: int, x: float = 0.5, y: float = 
         level[..., -old.geometry.patch[1] :, :] = 1
     if old.width % px and width > old.width:
         level[..., -old.geometry.patch[2] :] = 1
-    out = replace(_blank(grid, canvas), origin=_moved(canvas.origin, 0, -top, -left))
+    out = replace(blank(grid, canvas), origin=_moved(canvas.origin, 0, -top, -left))
     return _overlay(out, replace(canvas, level=level), 0, top, left)
 
 
@@ -310,11 +315,6 @@ def enlargement(small: Grid, large: Grid) -> int:
 
 
 # -------------------------------------------------------------------------------------------------------------- helpers
-
-
-def _blank(grid: Grid, like: Canvas) -> Canvas:
-    """An empty canvas with the batch, device and scale of another."""
-    return replace(empty(grid, len(like.latent), like.latent.device), scale=like.scale)
 
 
 def _overlay(canvas: Canvas, part: Canvas, t: int, y: int = 0, x: int = 0) -> Canvas:

@@ -90,7 +90,8 @@ def obtain() -> Host:
             check=True,
             **quiet,
         )
-        print(f"No ComfyUI found (COMFYUI_PATH, ~/comfy/ComfyUI): getting one into {shown(workspace)}.", flush=True)
+        places = "COMFYUI_PATH, comfy-cli's workspace, ~/comfy/ComfyUI"
+        print(f"No ComfyUI found ({places}): getting one into {shown(workspace)}.", flush=True)
         problem = "comfy-cli could not install it"
         tool = CACHE.parent / "comfy-cli"
         venv.create(tool, with_pip=True, clear=True)
