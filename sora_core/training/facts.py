@@ -9,7 +9,7 @@ chance (60 %) after 20,000 steps; so read, it is right in 97 % after 250 steps o
 import torch
 from torch import Tensor, nn
 
-from ..dit import matmul_attention
+from ..layers import matmul_attention
 from ..worlds.attributes import GROUPS
 from ..worlds.vocabulary import COLOURS, MOTIONS, SHAPES
 

@@ -10,7 +10,15 @@ import re
 
 from .attributes import target
 from .sentences import ALIKE, CAMERA, HELD_OUT, OF_IMAGE, OF_STYLE, OF_VIDEO, STYLE, TRAINED
-from .wording import BACKGROUND_PHRASES, CANONICAL, COLOUR_WORDS, MOTION_PHRASES, SHAPE_WORDS, reserved
+from .wording import (
+    BACKGROUND_PHRASES,
+    CANONICAL,
+    COLOUR_WORDS,
+    COUNTER_CLOCKWISE,
+    MOTION_PHRASES,
+    SHAPE_WORDS,
+    reserved,
+)
 
 KINDS = ("any", "plain", "short", "long", "partial", "held_out")
 
@@ -89,6 +97,15 @@ class _Text:
             return f"{size}{colour}-{self.pick(('coloured', 'colored'))} {shape}"
         return f"{size}{shape} in {colour}"
 
+    def moves(self, thing):
+        """The forms of a phrase for a motion. That a thing turns counter-clockwise is always said, that it turns
+        clockwise at times: so the words settle how what spins lies at each moment."""
+        forms = self.phrase(MOTION_PHRASES[thing.motion])
+        if thing.motion != "spin" or (thing.spin > 0 and self.dice.random() > 0.3):
+            return forms
+        way = "clockwise" if thing.spin > 0 else self.pick(COUNTER_CLOCKWISE)
+        return tuple(f"{form} {way}" for form in forms)
+
     def size(self, thing):
         chance = 0.5 if self.kind == "long" else 0.15
         if thing.motion in ("grow", "shrink") or self.scene.camera.startswith("zoom") or self.dice.random() > chance:
@@ -116,7 +133,7 @@ class _Text:
             things.reverse()
         for suffix, thing in zip(("", "2"), things, strict=False):
             noun = self.noun(thing)
-            verbs = zip(("vb", "vs", "vi", "vp", "vip"), self.phrase(MOTION_PHRASES[thing.motion]), strict=True)
+            verbs = zip(("vb", "vs", "vi", "vp", "vip"), self.moves(thing), strict=True)
             slots |= {
                 "np" + suffix: self.named(noun),
                 "nb" + suffix: noun,
@@ -146,9 +163,8 @@ class _Text:
         if self.unseen:
             shape = self.pick(HELD_OUT["two" if two else "one", self.motion, self.background])
         else:
-            alike = (
-                two and self.motion and self.background and self.scene.things[0].motion == self.scene.things[1].motion
-            )
+            ways = {(thing.motion, thing.spin > 0) for thing in self.scene.things}
+            alike = two and self.motion and self.background and len(ways) == 1
             shapes = TRAINED["two" if two else "one", self.motion, self.background]
             shape = self.pick(ALIKE if alike and self.dice.random() < 0.6 else shapes)
             while "{the}" in shape and not (self.colour and self.shape):
@@ -161,7 +177,7 @@ class _Text:
         return f"{self.pick(front)} {text}" if self.dice.random() < chance_in_front else text + self.pick(behind)
 
     def details(self):
-        """Further sentences for long captions: where things are, which way they turn, what the camera does not do."""
+        """Further sentences for long captions: where things are, how a gradient runs, that there is nothing else."""
         scene, lines = self.scene, []
         for thing in scene.things:
             stays = thing.motion in ("still", "spin", "grow", "shrink") and scene.camera == "still"
@@ -172,8 +188,6 @@ class _Text:
                     the = f"the {thing.colour} {thing.shape}" if scene.shows_colour else ""
                 verb = self.pick(("is", "can be found", "sits") if stays else ("starts", "begins"))
                 lines += [f"{the} {verb} {place}"] if the else []
-            if thing.motion == "spin" and len(scene.things) == 1 and self.dice.random() < 0.5:
-                lines.append(f"it turns {'clockwise' if thing.spin > 0 else 'counter-clockwise'}")
         if scene.direction and self.background and self.dice.random() < 0.5:
             lines.append(f"the gradient runs {_DIRECTION[scene.direction]}")
         if len(scene.things) == 1 and self.dice.random() < 0.2:

@@ -6,6 +6,7 @@ from .vocabulary import EXTENT, WALL_RGB
 
 MARGIN = 0.025  # what stays free between a thing and the frame's edge, in shorter sides
 GAP = 0.04  # what stays free between two things
+SPIN, COUNTER = 120.0, 0.25  # what spins turns by, in degrees in two seconds; share of it that turns counter-clockwise
 
 
 class Dice:
@@ -135,8 +136,10 @@ def _plan(dice: Dice, shape, motion, count, wide, high, seconds, camera, amount)
         fields["radius"], fields["phase"] = round(radius, 5), round(phase, 3)
         fields["cycles"] = dice.sign() * (0.8 + max(0, round(seconds / 2) - 1))  # does not end where it began
     elif motion == "spin":
+        # One speed, clockwise unless the caption says otherwise: the words settle how a thing lies at each moment.
         # Between latent frames, half a second apart, less than half of a star's fifth: which way stays to be seen.
-        fields["spin"] = round(dice.sign() * dice.uniform(110, 140) * max(1.0, seconds / 2), 3)
+        way = -1 if dice.chance(COUNTER) else 1
+        fields["spin"] = way * SPIN * max(1.0, seconds / 2)
     return {"box": box, "start": start, "fields": fields, "reach": reach}
 
 

@@ -103,6 +103,8 @@ _MOTION_WORDS = {
     ],
 }  # fmt: skip
 
+COUNTER_CLOCKWISE = ("counter-clockwise", "counterclockwise", "anticlockwise")
+
 # Second verbs inside a complement follow the first one's form.
 _AGREE = {
     "and comes out": ("and come out", "and comes out", "and coming out"),

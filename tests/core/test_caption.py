@@ -13,8 +13,9 @@ from sora_core.worlds.scene import COLOURS, MOTIONS, SHAPES, sample_scene
 from sora_core.worlds.sentences import HELD_OUT, TRAINED
 from sora_core.worlds.wording import BACKGROUND_PHRASES, COLOUR_WORDS, MOTION_PHRASES, SHAPE_WORDS
 
-# Words of colour or shape that say something else: a style, scenery, or a round path.
+# Words of colour or shape that say something else: a style, scenery, or a round path (also as a verb).
 ELSEWHERE = re.compile("black and white|green lawn|green meadow|blue sky|in a circle|around in a circle|in circles")
+CIRCLES = re.compile(rf"\b({'|'.join(word for words in SHAPE_WORDS.values() for word in words)}) circle\b(?! around)")
 
 
 def scenes(count, seed=0, **options):
@@ -24,7 +25,7 @@ def scenes(count, seed=0, **options):
 
 def words_of(text, table):
     """The names of a table whose words a text contains."""
-    text = ELSEWHERE.sub("", text.lower())
+    text = CIRCLES.sub(r"\1", ELSEWHERE.sub("", text.lower()))
     found = set()
     for name, words in table.items():
         for word in words:
@@ -77,6 +78,26 @@ def test_pictures_are_described_without_motion():
     for scene in scenes(300, seed=3, image=True):
         text = caption(scene, rng, image=True)
         assert not verbs.search(text.lower().replace("nothing else", "")), text
+
+
+@pytest.mark.parametrize("kind", ["plain", "short", "long", "partial", "held_out"])
+def test_which_way_a_thing_turns_is_said_unless_it_is_clockwise(kind):
+    rng, told = random.Random(9), {True: 0, False: 0}
+    spinning = [s for s in scenes(3000, seed=13) if any(thing.motion == "spin" for thing in s.things)]
+    for scene in spinning:
+        text, _, mask = caption_with_targets(scene, rng, kind)
+        ways = [thing.spin > 0 for thing in scene.things if thing.motion == "spin"]
+        against = re.findall("counter-?clockwise|anticlockwise", text.lower())
+        with_it = re.findall(r"(?<![a-z-])clockwise", text.lower())
+        both = len(scene.things) == 2 and len(ways) == 2 and len(set(ways)) == 1  # "both spin clockwise" says it once
+        if mask[ATTRIBUTES.index("motion: spin")]:
+            assert len(against) == ways.count(False) or (both and len(against) == 1), text
+        else:
+            assert not against, text
+        assert len(with_it) <= ways.count(True), text
+        told[True] += bool(with_it)
+        told[False] += bool(against)
+    assert told[True] > 10 and told[False] > 10
 
 
 def test_size_words_are_true():

@@ -6,9 +6,10 @@ import dataclasses
 import pytest
 import torch
 
-from sora_core.dit import CONFIGS, DiT, DiTConfig, Segment, deepened, matmul_attention, sdpa
+from sora_core.dit import CONFIGS, DiT, DiTConfig, Segment, deepened
 from sora_core.dit.model import precondition
 from sora_core.errors import UserError
+from sora_core.layers import matmul_attention, sdpa
 
 SMALL = DiTConfig(width=64, depth=2, heads=2, text_width=24, channels=4, patch=(1, 2, 2), local_mix=True)
 

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from sora_core.dit import DiT, DiTConfig, Segment
+from sora_core.dit.layers import gelu
 
 CONFIG = DiTConfig(width=32, depth=1, heads=2, text_width=8, channels=2, patch=(1, 1, 1))
 
@@ -42,3 +44,13 @@ def test_with_and_without_gradients_are_the_same():
     with torch.no_grad():
         torch.testing.assert_close(dit(*given), trained, rtol=0, atol=1e-6)
     assert (dit(given[0], level.flip(2), given[2]) - trained).abs().max() > 1e-3
+
+
+def test_the_compiled_gelu_is_the_formula_s():
+    """On a CPU a compiled block has another way to the same; the backend "eager" traces as a compiler does."""
+    x = torch.linspace(-12, 12, 4001, dtype=torch.float64, requires_grad=True)
+    y, wanted = torch.compile(gelu, backend="eager")(x), F.gelu(x, approximate="tanh")
+    torch.testing.assert_close(y, wanted, rtol=0, atol=1e-12)
+    (slope,), (wanted_slope,) = (torch.autograd.grad(of.sum(), x) for of in (y, wanted))
+    torch.testing.assert_close(slope, wanted_slope, rtol=0, atol=1e-12)
+    torch.testing.assert_close(gelu(x), wanted, rtol=0, atol=0)

@@ -31,7 +31,7 @@ def accuracy(readings, scenes):
 
 @pytest.fixture(scope="module")
 def world():
-    scenes, clips = draw(300, seed=1)
+    scenes, clips = draw(300, seed=3)
     return scenes, [score(clip) for clip in clips]
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sora_core.layers import rope_table, rotate
+from sora_core.layers import matmul_attention, rope_table, rotate
 from sora_core.text import TextConfig, TextEncoder, Tokenizer
 from sora_core.text.model import WINDOW
 
@@ -52,6 +52,13 @@ def test_alone_equals_in_a_batch(encoder):
 def test_padding_to_a_multiple(encoder):
     text, mask = encoder.encode_texts(["a red ball"], multiple=32)
     assert text.shape[1] == mask.shape[1] == 32 and mask.sum() == 1 + len(encoder.tokenizer.encode("a red ball"))
+
+
+def test_both_kinds_of_attention_read_alike(encoder):
+    other = TextEncoder(encoder.config, attention=matmul_attention)
+    other.load_state_dict(encoder.state_dict())
+    texts = ["a red ball", "", "the sea " * 40]
+    torch.testing.assert_close(other.encode_texts(texts)[0], encoder.encode_texts(texts)[0], rtol=0, atol=1e-5)
 
 
 def test_order_matters(encoder):

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from sora_core.worlds import render as renderer
 from sora_core.worlds.contrast import MIN_CONTRAST, contrast
+from sora_core.worlds.placing import SPIN
 from sora_core.worlds.render import render
 from sora_core.worlds.scene import (
     BACKGROUNDS,
@@ -103,8 +104,16 @@ def test_motions_are_large_enough_to_be_seen(many):
         elif thing.motion in ("grow", "shrink"):
             assert max(thing.scale, 1 / thing.scale) >= 1.59
         elif thing.motion == "spin":
-            assert 110 <= abs(thing.spin) < 4 * 72 / 2  # two seconds have four latent frames, and a star five corners
+            # Far more than the 75 degrees that are read as a spin; in half a second less than half of a star's fifth.
+            assert 1.4 * 75 < abs(thing.spin) < 4 * 72 / 2
         assert all(0.199 <= size <= 0.501 for size in (thing.size, thing.size * thing.scale))
+
+
+def test_what_spins_has_one_speed_and_a_usual_way(many):
+    spins = [thing.spin for scene in many for thing in scene.things if thing.motion == "spin"]
+    assert set(spins) == {SPIN, -SPIN} and 0.15 < sum(spin < 0 for spin in spins) / len(spins) < 0.35
+    longer = [thing.spin for scene in _scenes(300, seconds=4) for thing in scene.things if thing.motion == "spin"]
+    assert set(longer) == {2 * SPIN, -2 * SPIN}
 
 
 def test_images_stand_still():
