@@ -31,6 +31,7 @@ from .sheets import Row, sheet
 
 EDIT_STRENGTH, REFINE_STRENGTH = 0.6, 0.6  # what the commands and nodes have by default
 PREVIEW = 2 / 3  # of the sides that the checkpoint was trained at, so that the full size, twice a preview, is near them
+STIRS = 0.25  # of the median step before: below it, what follows stands still
 NEAR = 0.15  # of the frame: how far a thing may lie from where it was and still be in its place
 
 
@@ -53,11 +54,11 @@ def extend(setting: Setting) -> Result:
                 given = videos[:, :, new:]
                 added = _new_frames(setting, join.before(pipeline, given, new, grid.fps), group)
                 joined, seam = torch.cat([added, given], dim=2), new - 1
-            for case, clip, part in zip(group, joined, added, strict=True):
+            for case, clip, part, given_clip in zip(group, joined, added, given, strict=True):
                 seams.append(_against_median(clip, [seam]))
                 seen = compare(score(part), case.scene)
                 kept.append(_both(seen, "colour", "shape"))
-                goes_on.append(compare(score(clip), case.scene)["motion"])
+                goes_on.append(compare(score(clip), case.scene)["motion"] and _stirs(part, given_clip))
                 rows.append(Row(case.prompt, clip, {"kept": kept[-1], "motion": goes_on[-1]}))
         tables[direction] = [
             mean("step at the seam / median step", seams, bar=1.2, most=True),
@@ -68,7 +69,8 @@ def extend(setting: Setting) -> Result:
     return Result(
         "Extend",
         f"{len(made)} held-out scenes of {whole.frames} frames; {grid.frames} of them are given and {new} are new. "
-        "Colour and shape are read in the new frames alone, the motion in the joined clip.",
+        "Colour and shape are read in the new frames alone, the motion in the joined clip; the new frames "
+        "have to move, too.",
         tables,
         sheets,
     )
@@ -328,6 +330,12 @@ def _against_median(clip: Tensor, at: Sequence[int], closed: bool = False) -> fl
     """The largest of the steps `at`, mean absolute differences of a frame (3, T, H, W) to the next, over the median
     step; `closed` counts the one from the last frame to the first as the last."""
     return against_median(steps_of(clip, closed), at)
+
+
+def _stirs(part: Tensor, given: Tensor) -> bool:
+    """Whether new frames (3, T, H, W) move, by their median step: a clip that stands still at its end may well be read
+    as the motion of its start."""
+    return bool(steps_of(part).median() >= STIRS * steps_of(given).median())
 
 
 def _both(seen: Verdict, *names: str) -> bool:

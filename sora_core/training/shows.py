@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ..config import bounded, fits
 from ..grid import MAX_SIDE, MIN_SIDE, Geometry
-from ..worlds.caption import caption, caption_with_targets, then
+from ..worlds.caption import caption_with_targets, then
 from ..worlds.editing import edited, looped
 from ..worlds.presence import by_cell, presence
 from ..worlds.render import paths, render, render_morph
@@ -88,8 +88,10 @@ class Show:
         """The sentence of the clip, the sentence of its (first) scene, and what facts that one settles; see `caption`
         for the arguments."""
         text, values, mask = caption_with_targets(self.scene, rng, image=image, begins=begins)
-        whole = text if self.end is None else then(text, caption(self.end, rng))
-        return whole, text, values, mask
+        if self.end is None:
+            return text, text, values, mask
+        end, *_ = caption_with_targets(self.end, rng, begins=False)  # its thing comes from the other scene's place
+        return then(text, end), text, values, mask
 
 
 def draw(

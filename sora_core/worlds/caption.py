@@ -1,6 +1,7 @@
 """A scene in words: natural, varied English from a small grammar over the words of `wording.py`.
 
-A caption never says anything false; short and partial ones leave things out, and `caption_with_targets` tells which.
+A caption never says anything false (of a loop it tells the way out, not the way back); short and partial ones leave
+things out, and `caption_with_targets` tells which.
 The sentence shapes of HELD_OUT, and the reserved phrases of `wording.py`, appear only with kind="held_out": that is the
 unseen wording on which a model is evaluated. Those captions always state colour, shape, motion and background.
 """

@@ -77,18 +77,18 @@ def edited(scene: Scene, rng) -> Scene | None:
 def looped(scene: Scene, moment: float) -> Scene | None:
     """The scene as a loop that begins at `moment` (0..1) of its way; None for the sea, whose waves go on.
 
-    What goes round does so in whole turns, and what spins until it looks as at the start.
+    What goes round does so in whole turns, and what spins until it looks as at the start, no faster than otherwise.
     """
     if scene.style == "flat" and scene.background == "sea":
         return None
 
-    def whole(number: float, unit: float) -> float:
-        return math.copysign(max(1, round(abs(number) / unit)) * unit, number)
+    def whole(number: float, unit: float, near=round) -> float:
+        return math.copysign(max(1, near(abs(number) / unit)) * unit, number)
 
     things = []
     for thing in scene.things:
         if thing.motion == "spin":
-            thing = replace(thing, spin=whole(thing.spin, 360 / CORNERS[thing.shape]))
+            thing = replace(thing, spin=whole(thing.spin, 360 / CORNERS[thing.shape], math.floor))
         elif thing.motion == "orbit":
             thing = replace(thing, cycles=whole(thing.cycles, 1))
         things.append(thing)

@@ -6,7 +6,7 @@ from .vocabulary import EXTENT, WALL_RGB
 
 MARGIN = 0.025  # what stays free between a thing and the frame's edge, in shorter sides
 GAP = 0.04  # what stays free between two things
-SPIN, COUNTER = 120.0, 0.25  # what spins turns by, in degrees in two seconds; share of it that turns counter-clockwise
+SPIN, COUNTER = 120.0, 0.25  # degrees in two seconds, and in all of a shorter clip; share that turns counter-clockwise
 
 
 class Dice:

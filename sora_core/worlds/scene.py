@@ -107,11 +107,6 @@ class Scene:
     loop: float | None = None
 
     @property
-    def background_colour(self) -> str:
-        """The (first) named colour of a plain or gradient background, else an empty string."""
-        return self.background_colours[0] if self.background_colours else ""
-
-    @property
     def shows_colour(self) -> bool:
         """Whether the things' colours can be seen: charcoal and blueprint draw without them."""
         return self.style in ("flat", "neon")

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .scene import Scene
+from .scene import Scene, Thing
 from .scorer.camera import read_camera
 from .scorer.colour import to_lab
 from .scorer.figures import find_figures
 from .scorer.ground import read_ground
-from .scorer.tracks import link, read_colour, read_motion, read_shape
+from .scorer.tracks import link, read_colour, read_motion, read_shape, read_turn
 from .scorer.wall import find_wall
 
 ATTRIBUTES = ("background", "colour", "shape", "motion", "count", "style", "camera")
@@ -33,6 +33,7 @@ class ReadThing:
     x: float
     y: float
     size: float  # square root of its area / shorter side
+    turn: float = 0.0  # degrees over the clip, clockwise
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ def score(video: torch.Tensor) -> Reading:
         motion = read_motion(track, shape, frames, min(height, width), wall)
         first = track[0]
         size = first.area**0.5 / min(height, width)
-        things.append(ReadThing(shape, colour, motion, first.x / width, first.y / height, size))
+        turn = read_turn(track, shape)
+        things.append(ReadThing(shape, colour, motion, first.x / width, first.y / height, size, turn))
     camera = read_camera(rgb, found, ground) if frames > 1 else None
     return Reading(tuple(things), count, ground.background, ground.colours, ground.style, camera, wall is not None)
 
@@ -118,7 +120,7 @@ def compare(reading: Reading, scene: Scene) -> dict[str, bool | None]:
     if len(reading.things) == len(scene.things):
         for things in permutations(reading.things):
             right = [
-                (seen.colour == told.colour, seen.shape == told.shape, seen.motion == told.motion)
+                (seen.colour == told.colour, seen.shape == told.shape, _moves_alike(seen, told))
                 for seen, told in zip(things, scene.things, strict=True)
             ]
             best = max(best, (sum(map(sum, right)), tuple(all(own) for own in zip(*right, strict=True))))
@@ -128,3 +130,8 @@ def compare(reading: Reading, scene: Scene) -> dict[str, bool | None]:
     if reading.camera is None or moving_camera:
         result["motion"] = None
     return result
+
+
+def _moves_alike(seen: ReadThing, told: Thing) -> bool:
+    """Whether a thing moves as told; what spins has to turn the way it does in the scene."""
+    return seen.motion == told.motion and (told.motion != "spin" or (seen.turn > 0) == (told.spin > 0))

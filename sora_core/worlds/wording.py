@@ -70,8 +70,8 @@ _MOTION_WORDS = {
     "orbit": [
         (_verbs("go goes going,move moves moving,travel travels travelling,fly flies flying"),
          "in a circle,in circles,round in circles,around in a circle,along a circular path"),
-        (_verbs("circle circles circling,orbit orbits orbiting"), ",around,around the middle,around a point"),
-        (_verbs("revolve revolves revolving"), "around the middle,around a point"),
+        (_verbs("circle circles circling,orbit orbits orbiting"), ",around,around a point"),
+        (_verbs("revolve revolves revolving"), "around a point,in circles"),
     ],
     "grow": [
         (_verbs("grow grows growing"), ",bigger,larger,in size"),

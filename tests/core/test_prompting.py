@@ -45,6 +45,15 @@ def test_true_clips_have_no_seam_and_shuffled_ones_do(flat):
     raise AssertionError("no clip jumped when half of it ran backwards")
 
 
+def test_what_goes_on_moves_and_what_is_frozen_does_not():
+    grid = Grid(33, 64, 64, 8.0)
+    moving = [case for case in cases(60, 5, seconds=33 / 8) if prompting._moves(case.scene)][:16]
+    for case, clip in zip(moving, truth(moving, grid), strict=True):
+        given, new = clip[:, :17], clip[:, 17:]
+        assert compare(score(clip), case.scene)["motion"] and prompting._stirs(new, given)
+        assert not prompting._stirs(given[:, -1:].expand_as(new), given)
+
+
 def test_edits_ask_for_what_the_scorer_can_see(flat):
     for number, case in enumerate(flat):
         for goal in (prompting._restyled(case, number), prompting._recoloured(case, number)):

@@ -42,6 +42,26 @@ def test_own_clips_are_read_right(world):
     assert min(found.values()) >= 0.98, found
 
 
+def test_what_spins_the_other_way_is_not_as_told():
+    scenes, clips = draw(200, seed=4)
+    spinning = [(scene, clip) for scene, clip in zip(scenes, clips, strict=True) if len(scene.things) == 1]
+    spinning = [(scene, clip) for scene, clip in spinning if scene.things[0].motion == "spin"]
+    assert len(spinning) >= 5
+    for scene, clip in spinning:
+        other = replace(scene, things=(replace(scene.things[0], spin=-scene.things[0].spin),))
+        assert compare(score(clip), scene)["motion"] is True and compare(score(clip), other)["motion"] is False
+
+
+def test_orbits_that_come_round_are_no_way_to_the_side():
+    """In 33 frames 1.8 turns: from its first frames to its last a thing may have gone nearly across the circle."""
+    rng = np.random.default_rng(6)
+    scenes = [sample_scene(rng, seconds=33 / 8) for _ in range(400)]
+    orbits = [scene for scene in scenes if [thing.motion for thing in scene.things] == ["orbit"]]
+    assert len(orbits) >= 8
+    for scene, clip in zip(orbits, render(orbits, 33, 64, 64), strict=True):
+        assert compare(score(clip), scene)["motion"] is True
+
+
 def test_other_clips_are_at_chance(world):
     scenes, readings = world
     found = accuracy(readings[7:] + readings[:7], scenes)

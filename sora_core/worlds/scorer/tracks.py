@@ -87,6 +87,15 @@ def read_colour(track, shape, ground, rgb, lab) -> str | None:
     return nearest(np.median(pixels, axis=0))[0]
 
 
+def read_turn(track, shape) -> float:
+    """How far a thing with corners turns over the clip, in degrees, clockwise."""
+    if shape not in CORNERS or len(track) < 2:
+        return 0.0
+    turn = np.rad2deg([figure.turn(CORNERS[shape]) for figure in track])
+    period = 360 / CORNERS[shape]
+    return float((np.remainder(np.diff(turn) + period / 2, period) - period / 2).sum())
+
+
 def read_motion(track, shape, frames: int, short: int, wall) -> str | None:
     """What a thing does over the clip; None if the clip has one frame."""
     if frames < 2 or len(track) < 2:
@@ -96,7 +105,7 @@ def read_motion(track, shape, frames: int, short: int, wall) -> str | None:
         middle = (wall[0] + wall[1] + 1) / 2 / short
         if (x[0] - middle) * (x[-1] - middle) < 0:
             return "behind_wall"
-    few = max(1, len(track) // 8)
+    few = min(2, max(1, len(track) // 8))
     dx, dy = x[-few:].mean() - x[:few].mean(), y[-few:].mean() - y[:few].mean()
     wide, high = np.ptp(x), np.ptp(y)
     if np.hypot(wide, high) >= _SHIFT:
@@ -109,11 +118,7 @@ def read_motion(track, shape, frames: int, short: int, wall) -> str | None:
         return "bounce" if high > wide else None  # nothing goes to the side and back
     size = np.sqrt([figure.area for figure in track])
     growth = np.log(size[-few:].mean() / size[:few].mean()) / np.log(_SCALE)
-    turned = 0.0
-    if shape in CORNERS:
-        turn = np.rad2deg([figure.turn(CORNERS[shape]) for figure in track])
-        period = 360 / CORNERS[shape]
-        turned = (np.remainder(np.diff(turn) + period / 2, period) - period / 2).sum() / _TURN
+    turned = read_turn(track, shape) / _TURN
     if max(abs(growth), abs(turned)) < 1:
         return "still"
     return "spin" if abs(turned) > abs(growth) else "grow" if growth > 0 else "shrink"

@@ -6,9 +6,7 @@ from ..contrast import lab
 from ..vocabulary import WALL_RGB
 from .colour import length
 
-_BRICK, _MORTAR, _EDGE = (
-    np.array(c, np.float32) for c in (WALL_RGB, [0.82 * c + 0.16 for c in WALL_RGB], [0.65 * c for c in WALL_RGB])
-)
+_BRICK, _MORTAR = (np.array(c, np.float32) for c in (WALL_RGB, [0.82 * c + 0.16 for c in WALL_RGB]))
 _BRICK_LAB, _MORTAR_LAB = (lab(c).astype(np.float32) for c in (_BRICK, _MORTAR))
 
 
