@@ -44,6 +44,7 @@ class SoraAnimateImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, latent, image, vae, strength, frame) -> io.NodeOutput:
+        latent = host.kept(latent)
         canvas = host.canvas_of(latent, vae)
         grid = canvas.grid
         cell = grid.cell_of(grid.frame_at(frame))
@@ -57,7 +58,7 @@ class SoraAnimateImage(io.ComfyNode):
         known = torch.cat(
             [encode_still(vae, one, grid, cell) for one in to_size(image, grid.width, grid.height).split(1)]
         )
-        return io.NodeOutput(latent | host.canvas_to_latent(canvases.place(canvas, known, cell, strength)))
+        return io.NodeOutput(host.canvas_to_latent(canvases.place(canvas, known, cell, strength), latent))
 
 
 def to_size(image: torch.Tensor, width: int, height: int) -> torch.Tensor:

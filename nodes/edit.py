@@ -57,7 +57,7 @@ class SoraEditVideo(io.ComfyNode):
         latent = host.settled(latent)
         points = parse_curve(curve) if curve.strip() else None
         edited = canvases.edit(host.held(latent, model), strength, mask, points)
-        return io.NodeOutput(latent | host.canvas_to_latent(edited))
+        return io.NodeOutput(host.canvas_to_latent(edited, latent))
 
 
 class SoraReframe(io.ComfyNode):
@@ -90,7 +90,7 @@ class SoraReframe(io.ComfyNode):
     def execute(cls, latent, width, height, place, model=None) -> io.NodeOutput:
         latent = host.settled(latent)
         canvas = canvases.reframe(host.held(latent, model), width, height, *PLACES[place])
-        return io.NodeOutput(latent | host.canvas_to_latent(canvas))
+        return io.NodeOutput(host.canvas_to_latent(canvas, latent))
 
 
 class SoraRefine(io.ComfyNode):
@@ -131,7 +131,7 @@ class SoraRefine(io.ComfyNode):
                 host.encode_stream(vae, scaled(vae, one, canvas.grid, refined.grid)) for one in canvas.latent.split(1)
             ]
             refined = canvases.place(refined, torch.cat(clips), 0, refined.level)
-        return io.NodeOutput(latent | host.canvas_to_latent(refined))
+        return io.NodeOutput(host.canvas_to_latent(refined, latent))
 
 
 def scaled(vae, samples: torch.Tensor, small: Grid, large: Grid):

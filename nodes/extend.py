@@ -63,12 +63,12 @@ class SoraExtendVideo(io.ComfyNode):
     def execute(cls, latent, direction, length, unit, model=None) -> io.NodeOutput:
         latent = no_open_loop(latent)
         canvas = host.held(latent, model)
-        count = new_frames(length, unit, canvas.grid.fps)
+        count = new_frames(length, unit, latent, canvas)
         if direction != "backward":
             canvas = host.with_open_end(latent, canvas)
             latent = latent | {"sora_stills": 0}
         longer = extended(canvas, direction, count)
-        return io.NodeOutput(latent | host.canvas_to_latent(longer), longer.grid.frames)
+        return io.NodeOutput(host.canvas_to_latent(longer, latent), longer.grid.frames)
 
 
 class SoraLoopVideo(io.ComfyNode):
@@ -118,15 +118,15 @@ class SoraLoopVideo(io.ComfyNode):
                     "A cyclic loop is made from nothing: use the mode bridge to close a video that is there."
                 )
             canvas = circle(canvas)
-            return io.NodeOutput(latent | host.canvas_to_latent(canvas), canvas.grid.frames)
+            return io.NodeOutput(host.canvas_to_latent(canvas, latent), canvas.grid.frames)
         if is_empty:
             raise UserError("There is no video to close: sample it first, or use the mode cyclic for an empty canvas.")
-        count = new_frames(length, unit, canvas.grid.fps) - host.stills_of(latent, canvas)
+        count = new_frames(length, unit, latent, canvas) - host.stills_of(latent, canvas)
         canvas = host.with_open_end(latent, canvas)
         gap = gap_for(canvas, count, min(context, canvas.latent.shape[2]))
         lap = canvases.lap(canvas, gap, context)
-        closed = host.canvas_to_latent(canvases.loop(canvas, gap, context))
-        return io.NodeOutput(latent | closed | {"sora_lap": lap, "sora_stills": 0}, lap)
+        closed = host.canvas_to_latent(canvases.loop(canvas, gap, context), latent)
+        return io.NodeOutput(closed | {"sora_lap": lap, "sora_stills": 0}, lap)
 
 
 class SoraConnectVideos(io.ComfyNode):
@@ -164,20 +164,24 @@ class SoraConnectVideos(io.ComfyNode):
     def execute(cls, latent_a, latent_b, mode, length, unit, strength, model=None) -> io.NodeOutput:
         latent, latent_b = no_open_loop(latent_a), no_open_loop(latent_b)
         a, b = host.held(latent, model), host.held(latent_b, model)
+        if a.grid.cyclic or b.grid.cyclic:
+            raise UserError("A cyclic loop has no ends, so it cannot be connected.")
         if mode == "morph":
             joined = canvases.morph(a, b, strength)
             joined = replace(joined, grid=replace(joined.grid, frames=min(a.grid.frames, b.grid.frames)))
         else:
-            count = new_frames(length, unit, a.grid.fps) - host.stills_of(latent, a)
+            count = new_frames(length, unit, latent, a) - host.stills_of(latent, a)
             joined = bridged(host.with_open_end(latent, a), b, count)
         cut = joined.grid.geometry.frames(joined.latent.shape[2]) - joined.grid.frames
         stills = {"sora_stills": cut if host.stills_of(latent_b, b) else 0}
-        return io.NodeOutput(latent | host.canvas_to_latent(joined) | stills, joined.grid.frames)
+        return io.NodeOutput(host.canvas_to_latent(joined, latent) | stills, joined.grid.frames)
 
 
-def new_frames(length: float, unit: str, fps: float) -> int:
-    """How many new frames are asked for, at least one."""
-    return some_new(frames_of(length, unit, fps))
+def new_frames(length: float, unit: str, latent: dict, canvas: Canvas) -> int:
+    """How many new frames of a LATENT, and canvas, are asked for, at least one."""
+    if unit == "seconds" and not host.has_rate(latent):
+        raise UserError("This latent does not say its frame rate: give the length in frames.")
+    return some_new(frames_of(length, unit, canvas.grid.fps))
 
 
 def no_open_loop(latent: dict) -> dict:

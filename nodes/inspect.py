@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import comfy.model_management
 import torch
 from comfy_api.latest import io, ui
 
@@ -11,7 +10,7 @@ from ..sora_core.canvas import Canvas
 from ..sora_core.inspect import picture
 from . import host
 from .extend import model_input
-from .host.videos import Film, film_of
+from .host.videos import film_of, watched
 
 
 class SoraInspectCanvas(io.ComfyNode):
@@ -64,7 +63,7 @@ class SoraLoopSeam(io.ComfyNode):
 
     @classmethod
     def execute(cls, video) -> io.NodeOutput:
-        return shown(cls, review.loop_seam(frames_of(film_of(video))))
+        return shown(cls, review.loop_seam(watched(film_of(video))))
 
 
 class SoraDriftCurve(io.ComfyNode):
@@ -86,7 +85,7 @@ class SoraDriftCurve(io.ComfyNode):
     @classmethod
     def execute(cls, video) -> io.NodeOutput:
         film = film_of(video)
-        return shown(cls, review.drift(frames_of(film), film.fps))
+        return shown(cls, review.drift(watched(film), film.fps))
 
 
 class SoraCompareVideos(io.ComfyNode):
@@ -112,20 +111,13 @@ class SoraCompareVideos(io.ComfyNode):
     @classmethod
     def execute(cls, first, second) -> io.NodeOutput:
         a, b = film_of(first), film_of(second)
-        return shown(cls, review.compare(frames_of(a), frames_of(b), a.fps, b.fps))
+        return shown(cls, review.compare(watched(a), watched(b), a.fps, b.fps))
 
 
 def shown(cls: type[io.ComfyNode], image: torch.Tensor) -> io.NodeOutput:
     """A picture (3, H, W) in [-1, 1] as output and on the node."""
     image = ((image + 1) / 2).movedim(0, -1)[None]
     return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))
-
-
-def frames_of(film: Film) -> Iterator[torch.Tensor]:
-    """(3, H, W) in [-1, 1], one at a time; the host may interrupt at each."""
-    for frame in film.frames():
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        yield frame
 
 
 def content(vae, canvas: Canvas) -> Iterator[torch.Tensor]:

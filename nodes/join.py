@@ -11,7 +11,7 @@ from ..sora_core.join import restored
 from ..sora_core.video import VideoWriter
 from . import host
 from .host import saving
-from .host.videos import Film, film_of
+from .host.videos import Film, film_of, watched
 
 
 class SoraJoinVideos(io.ComfyNode):
@@ -60,7 +60,7 @@ class SoraJoinVideos(io.ComfyNode):
                     f"The two videos differ in {what}, {one} and {other}: make them alike first, with Sora Encode "
                     "Video (width, height, fps) and Sora Decode To Video."
                 )
-        counts = [sum(1 for _ in film.frames()) for film in films]
+        counts = [sum(1 for _ in watched(film)) for film in films]
         shared = counts[keep == "second"] if overlap < 0 else overlap
         if shared > min(counts):
             raise UserError(

@@ -15,6 +15,7 @@ from . import host
 from .host import saving
 
 KEY, VERSION = "latent_tensor", "latent_format_version_0"  # the host's own names: its LoadLatent reads these files too
+NOTED = ("sora_grid", "sora_no_rate")  # what is kept of a LATENT beside its samples
 NO_SUCH = "There is no such latent in output/sora_latents: choose one of the menu."
 
 
@@ -28,9 +29,9 @@ def keep(latent: dict) -> tuple[Path, bool]:
         UserError: the file cannot be written.
     """
     samples = latent["samples"].detach().to("cpu", torch.float32).contiguous()
-    noted = json.dumps(latent.get("sora_grid"))
+    noted = {name: json.dumps(latent[name]) for name in NOTED if name in latent}
     data = memoryview(samples.numpy()).cast("B")
-    digest = hashlib.sha256(noted.encode())
+    digest = hashlib.sha256(json.dumps(noted).encode())
     digest.update(data)
     path = saving.latents_folder() / f"{digest.hexdigest()[:16]}.latent"
     if path.exists():
@@ -38,7 +39,7 @@ def keep(latent: dict) -> tuple[Path, bool]:
     size = data.nbytes
     # The safetensors format by hand: its library would hold the whole latent, of a long film near a GB, twice more.
     header = {
-        "__metadata__": {"sora_grid": noted},
+        "__metadata__": noted,
         KEY: {"dtype": "F32", "shape": list(samples.shape), "data_offsets": [0, size]},
         VERSION: {"dtype": "F32", "shape": [0], "data_offsets": [size, size]},
     }
@@ -75,10 +76,6 @@ class SoraLoadLatent(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, latent: str):
-        return latent  # the name is the hash of the content
-
-    @classmethod
     def validate_inputs(cls, latent: str):
         return is_kept(latent) or NO_SUCH
 
@@ -88,8 +85,9 @@ class SoraLoadLatent(io.ComfyNode):
             raise UserError(NO_SUCH)
         try:
             with safe_open(saving.latents_folder() / latent, framework="pt") as file:
-                noted = json.loads((file.metadata() or {}).get("sora_grid", "null"))
-                loaded = {"samples": file.get_tensor(KEY).float()}
+                noted = file.metadata() or {}
+                loaded = {name: json.loads(noted[name]) for name in NOTED if name in noted}
+                loaded["samples"] = file.get_tensor(KEY).float()
         except (SafetensorError, OSError, ValueError) as error:
             raise UserError(f"{latent} is damaged and cannot be read: sample it again.") from error
-        return io.NodeOutput(loaded if noted is None else loaded | {"sora_grid": noted})
+        return io.NodeOutput(loaded)

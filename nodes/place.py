@@ -1,5 +1,7 @@
 """Place: images and clips come to stand anywhere on the canvas, each with a strength of its own."""
 
+import logging
+
 import torch
 from comfy_api.latest import io
 
@@ -72,13 +74,19 @@ class SoraPlaceFrames(io.ComfyNode):
         elif len(images) > 1:
             grid = canvas.grid
             video = to_size(images, grid.width, grid.height).movedim(-1, 0)[None] * 2 - 1
-            placed, _, _ = join.lay(host.Encoder(vae), canvas, video, start, strength)
+            placed, first, laid = join.lay(host.Encoder(vae), canvas, video, start, strength)
+            if laid < min(len(images), grid.frames - first):
+                logging.warning(
+                    "Sora Place Frames: of %d images the first %d are laid, whole latent frames of them.",
+                    len(images),
+                    laid,
+                )
         else:
             cell = canvas.grid.cell_of(start)
             known = encode_still(vae, to_size(images, canvas.grid.width, canvas.grid.height), canvas.grid, cell)
             placed = canvases.place(canvas, known.cpu(), cell, strength)
         anew = not torch.equal(placed.latent[:, :, -1], canvas.latent[:, :, -1])  # what filled the end is covered
-        return io.NodeOutput(latent | host.canvas_to_latent(placed) | ({"sora_stills": 0} if anew else {}))
+        return io.NodeOutput(host.canvas_to_latent(placed, latent) | ({"sora_stills": 0} if anew else {}))
 
 
 def place_clip(canvas: Canvas, clip: Canvas, latent: dict, frame: int, strength: float) -> Canvas:
@@ -95,6 +103,8 @@ def place_clip(canvas: Canvas, clip: Canvas, latent: dict, frame: int, strength:
             f"The clip is {own.width}x{own.height} and the canvas {grid.width}x{grid.height}: make them alike with "
             "Sora Encode Video (width, height)."
         )
+    if own.cyclic and not grid.cyclic:
+        raise UserError("A cyclic loop has neither start nor end, so it cannot be laid onto this canvas as a clip.")
     length = canvas.latent.shape[2]
     cell = min(join.first_cell(canvas.grid, frame, 1), length - 1)
     if cell + clip.latent.shape[2] < length:

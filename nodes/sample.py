@@ -145,5 +145,5 @@ class SoraSampler(io.ComfyNode):
             window=window,
         )
         samples = samples.to(comfy.model_management.intermediate_device())
-        noted = {"sora_grid": host.grid_to_latent(canvas.grid)}  # of the pixels: its latent has whole patches
+        noted = host.note_of(latent, canvas.grid)  # of the pixels: its latent has whole patches
         return io.NodeOutput(host.filled(latent | noted, samples))

@@ -26,7 +26,7 @@ from ..sora_core.video.formats import AUTO, PIXELS
 from ..sora_core.video.timing import span
 from . import host
 from .host import saving
-from .host.videos import FramesVideo, film_of
+from .host.videos import FramesVideo, film_of, watched
 from .latents import keep
 
 MOST_FRAMES = 7200  # a minute at the highest frame rate
@@ -124,7 +124,7 @@ class SoraEncodeVideo(io.ComfyNode):
         def stream() -> Iterator[Tensor]:
             nonlocal taken, stills
             last = None
-            for number, frame in enumerate(at_rate(film.frames(), ratio)):
+            for number, frame in enumerate(at_rate(watched(film), ratio)):
                 if number < start_frame:
                     continue
                 last = whole_patches(scaled(frame, width, height, fit), wanted)
@@ -219,12 +219,12 @@ class SoraDecodeToVideo(io.ComfyNode):
     ) -> io.NodeOutput:
         check_rate(fps)
         latent = host.settled(latent)
+        if not fps and not host.has_rate(latent):
+            raise UserError("This latent does not say its frame rate: set fps.")
         grid = host.grid_of(latent, host.geometry_of(vae), patch_known=False)
         if len(latent["samples"]) != 1:
             clips = len(latent["samples"])
             raise UserError(f"This latent holds {clips} clips and a file holds one: use Latent From Batch.")
-        if not fps and latent.get("sora_grid") is None:
-            raise UserError("This latent does not say its frame rate: set fps.")
         kind, fps = FORMATS[format], fps or grid.fps
         quality = None if crf < 0 else crf
         kind.check(grid.width, grid.height, fps, quality, pixel_format)

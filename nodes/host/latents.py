@@ -69,12 +69,23 @@ def canvas_of(latent: dict, source) -> Canvas:
     return canvas
 
 
-def canvas_to_latent(canvas: Canvas) -> dict:
-    """A canvas that is still to be filled; its content is noted, so that `held` can tell whether it has been."""
-    return {
+def has_rate(latent: dict) -> bool:
+    """Whether a LATENT says its frame rate. One of the host does not, and nodes count with a usual one (`grid_of`)."""
+    return "sora_grid" in latent and "sora_no_rate" not in latent
+
+
+def note_of(latent: dict, grid: Grid) -> dict:
+    """What a LATENT that was made out of `latent` notes of its size."""
+    return {"sora_grid": grid_to_latent(grid)} | ({} if has_rate(latent) else {"sora_no_rate": True})
+
+
+def canvas_to_latent(canvas: Canvas, latent: dict) -> dict:
+    """A LATENT that became a canvas, still to be filled; the content is noted, so that `held` can tell whether it has
+    been."""
+    return latent | {
         "samples": canvas.latent,
         "noise_mask": canvas.level,
-        "sora_grid": grid_to_latent(canvas.grid),
+        **note_of(latent, canvas.grid),
         "sora_field": {"origin": canvas.origin, "scale": canvas.scale},
         "sora_content": canvas.latent,
     }
@@ -125,10 +136,15 @@ def held(latent: dict, model=None) -> Canvas:
     Raises:
         UserError: see `geometry_for` and `grid_of`.
     """
-    geometry, latent = geometry_for(latent, model), settled(latent)
+    return canvas_of(kept(latent), geometry_for(latent, model))
+
+
+def kept(latent: dict) -> dict:
+    """A LATENT, settled, whose content is kept where no noise mask says otherwise; see `held`."""
+    latent = settled(latent)
     if latent.get("noise_mask") is None and latent["samples"].any():
         latent = latent | {"noise_mask": torch.zeros_like(latent["samples"][:, :1])}
-    return canvas_of(latent, geometry)
+    return latent
 
 
 def settled(latent: dict) -> dict:

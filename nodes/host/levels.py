@@ -46,6 +46,8 @@ def kind_of(inner: comfy.model_base.BaseModel) -> str:
     frames, side = 3, 16
     mask = torch.ones(1, 1, frames, side, side)
     told = inner.process_timestep(torch.ones(1), x=mask, denoise_mask=mask)
+    if not isinstance(told, Tensor):  # LTX-2: of the picture, and of the sound
+        raise UserError(f"{name} makes sound with its pictures, which Sora Sampler cannot: use the host's own nodes.")
     return {1: ONE, frames: FRAME}.get(told.numel(), PATCH)
 
 

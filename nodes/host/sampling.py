@@ -68,7 +68,13 @@ class Guider(comfy.samplers.CFGGuider):
         """x at global time `timestep` (B,) -> x0. Plain guidance is left to the host and to nodes that change it."""
         options = {} if model_options is None else model_options
         seen = options.get("transformer_options", {}).get("sora_seen")
-        level = timestep.view(-1, 1, 1, 1, 1) * self.level.to(timestep) if seen is None else seen.level
+        time = timestep.view(-1, 1, 1, 1, 1)
+        if seen is not None:
+            level = seen.level
+        elif self.level.shape[2:] == x.shape[2:]:
+            level = time * self.level.to(timestep)
+        else:  # a piece of a circle, all of which is new
+            level = time.expand(len(x), 1, *x.shape[2:])
         low, high = self.interval
         inside = (level > 0) & (level >= low) & (level <= high)
         cfg = self.cfg if inside.any() else 1.0  # at 1 the host leaves the second pass out

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+import comfy.model_management
 import torch
 from comfy_api.latest import Input, InputImpl, Types
 
@@ -42,6 +43,13 @@ class Film:
         if isinstance(self.source, list):
             return (read_image(path) for path in self.source)
         return read_frames(self.source, self.start, self.seconds)
+
+
+def watched(film: Film) -> Iterator[torch.Tensor]:
+    """The frames of a film; the host may interrupt at each."""
+    for frame in film.frames():
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        yield frame
 
 
 class FramesVideo(Input.Video):

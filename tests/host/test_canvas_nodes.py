@@ -212,6 +212,15 @@ def test_images_lie_anywhere_in_a_cyclic_loop(server, latents):
     assert [torch.equal(filled[:, :, t], canvas[:, :, t]) for t in range(4)] == given
 
 
+def test_an_image_laid_onto_a_finished_video_leaves_the_rest_of_it(server, latents):
+    g = Canvas()
+    image = g("EmptyImage", width=64, height=48, batch_size=1, color=0xFF0000)[0]
+    canvas = g("SoraAnimateImage", latent=g.video, image=image, vae=g.vae, strength=0.0, frame=-1)[0]
+    nodes = [g.keep(one) for one in (g.video, g.sample(latent=canvas, seed=9))]
+    video, filled = (latents(result, node) for result in [server.run(g.api)] for node in nodes)
+    assert torch.equal(filled[:, :, :2], video[:, :, :2]) and not torch.equal(filled[:, :, 2], video[:, :, 2])
+
+
 def test_one_of_a_batch_that_the_hosts_sampler_filled_goes_on_as_it_is(server, latents, picture_in, photo):
     """The host's samplers leave the mask on; its nodes cut the batch, but not what is noted beside it."""
     g = Clip(TINY, batch=2)
@@ -418,6 +427,13 @@ def test_a_long_video_is_the_engines_also_with_a_timeline_and_what_is_kept(serve
     assert (travelling - engine.fill(canvas, timeline, **SETTINGS)).abs().max() <= SAME
 
 
+def test_a_window_shorter_than_the_models_own_context_goes_on_from_less(server, latents):
+    g = Canvas()
+    nodes = [g.keep(one) for one in (g.video, g.sample(latent=g.extend(g.video, length=16)[0], window=3))]
+    video, longer = (latents(result, node) for result in [server.run(g.api)] for node in nodes)
+    assert longer.shape[2] == 7 and torch.equal(longer[:, :, :3], video) and torch.isfinite(longer).all()
+
+
 # ------------------------------------------------------------------------------------------------------ together
 
 
@@ -453,6 +469,11 @@ def test_a_canvas_can_be_looked_at(server):
 # ------------------------------------------------------------------------------------------------------- bad input
 
 
+def circle(g):
+    """A cyclic loop, filled."""
+    return g.sample(latent=g.loop(g.grid(64, 48, 16)[0], "cyclic")[0])
+
+
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
@@ -463,6 +484,9 @@ def test_a_canvas_can_be_looked_at(server):
         (lambda g: g.extend(g.loop(g.video)[0]), "still to be filled"),
         (lambda g: g.loop(g.sample(latent=g.loop(g.grid(64, 48, 16)[0], "cyclic")[0])), "closed already"),
         (lambda g: g.extend(g.sample(latent=g.loop(g.latent, "cyclic")[0])), "neither start nor end"),
+        (lambda g: g.connect(g.video, circle(g)), "cannot be connected"),
+        (lambda g: g.connect(circle(g), g.video, "morph"), "cannot be connected"),
+        (lambda g: g.place(g.latent, clip=circle(g)), "cannot be laid onto this canvas"),
         (lambda g: g.loop(g.video, length=0), "At least one new frame must be asked for, not 0"),
         (lambda g: g.connect(g.video, g.video, length=0), "At least one new frame must be asked for, not 0"),
         (lambda g: g.loop(g.latent), "no video to close"),

@@ -26,6 +26,32 @@ def test_a_long_canvas_is_filled_window_by_window_and_keeps_what_it_keeps(server
     assert (windowed - whole)[:, :, new].abs().amax((0, 1, 3, 4)).min() > 1e-3  # every new moment was made in a window
 
 
+def test_guidance_is_rescaled_in_a_circle_too(server, latents):
+    case = CASES[0]
+    g = Film(case, 16)
+    circle = g("SoraLoopVideo", latent=g.latent, mode="cyclic", length=1, unit="frames", context=1)[0]
+    settings = [{"cfg_rescale": rescale, "window": window} for rescale in (0.0, 0.7) for window in (0, 4)]
+    nodes = [g.keep(g.sample(circle, steps=2, **one)) for one in settings]
+    plain, plain_cut, whole, cut = (latents(result, node) for result in [server.run(g.api)] for node in nodes)
+    for rescaled, other in ((whole, plain), (cut, plain_cut)):
+        assert rescaled.shape == other.shape and torch.isfinite(rescaled).all()
+        assert (rescaled - other).abs().amax((0, 1, 3, 4)).min() > 1e-4  # at every moment
+
+
+@pytest.mark.parametrize("node", ["SoraDecodeToVideo", "SoraExtendVideo"])
+def test_a_usual_frame_rate_is_not_taken_for_the_latents_own(server, node):
+    g = Film(CASES[0])
+    empty = g("EmptyHunyuanLatentVideo", width=64, height=48, length=9, batch_size=1)[0]
+    edited = g("SoraEditVideo", latent=g.sample(empty, steps=1), strength=0.5, curve="", model=g.model)[0]
+    if node == "SoraDecodeToVideo":
+        files = {"filename_prefix": "film", "format": "mp4 H.264", "crf": -1, "pixel_format": "auto", "fps": 0.0}
+        g(node, latent=g.sample(edited, steps=1), vae=g.vae, save_to="temp", **files)
+        assert "does not say its frame rate: set fps" in refusal(server, g)
+    else:
+        g.keep(g(node, latent=edited, direction="forward", length=1, unit="seconds")[0])
+        assert "give the length in frames" in refusal(server, g)
+
+
 def test_a_window_without_room_is_refused(server):
     g = Film(CASES[0])
     g.keep(g.sample(g.latent, window=2))

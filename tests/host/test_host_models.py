@@ -151,6 +151,13 @@ def test_cosmos_takes_the_canvas_under_ksampler_and_sora_sampler_says_so(server,
         server.run(g.api)
 
 
+def test_a_model_that_makes_sound_too_is_refused(server):
+    g = Film(CASES[-1])
+    g.keep(g.sample(g.latent, model=g("TinySound", model=g.model)[0]))
+    with pytest.raises(WorkflowError, match="makes sound with its pictures, which Sora Sampler cannot"):
+        server.run(g.api)
+
+
 OPERATIONS = {  # (node, settings, frames that come out): n is the number of frames that go in, s the stride in time
     "place": ("SoraPlaceFrames", lambda n, s: {"frame": s, "strength": 0.0}, lambda n, s: n),
     "forward": ("SoraExtendVideo", lambda n, s: {"direction": "forward", "length": 2 * s}, lambda n, s: n + 2 * s),

@@ -307,6 +307,26 @@ class TinyCosmos:
         return (comfy.model_patcher.ModelPatcher(inner, torch.device("cpu"), torch.device("cpu")),)
 
 
+class TinySound:
+    """A model that tells a noise level of its pictures and one of its sound, as LTX-2 does."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("MODEL",), "run", "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",)}}
+
+    def run(self, model):
+        class Sounding(type(model.model)):
+            def process_timestep(self, *args, **kwargs):
+                return (super().process_timestep(*args, **kwargs),) * 2
+
+        made = model.clone()
+        made.model = copy.copy(model.model)
+        made.model.__class__ = Sounding
+        return (made,)
+
+
 class TinyOracle:
     """A model that knows the content: it predicts it exactly if, and only if, it is told the true level of what it
     sees.
@@ -389,5 +409,5 @@ class TinyStream:
 
 
 NODES = (TinyModels, TinyText, TinyClip, TinyCanvas, TinyLevels, TinyFilm, TinyWan22VAE, TinyCosmos)
-NODES += (TinyOracle, TinyVerdict, TinyStream)
+NODES += (TinyOracle, TinySound, TinyVerdict, TinyStream)
 NODE_CLASS_MAPPINGS = {kind.__name__: kind for kind in NODES}
