@@ -120,9 +120,14 @@ class Windowing:
     history: float = 0.02
     match: float = 0.25
 
+    @property
+    def most_context(self) -> int:
+        """The longest context that leaves room for something new."""
+        return self.window - 1 - self.anchor
+
     def check_windows(self) -> None:
         """Refuse what makes no sense, in a sentence."""
-        most = self.window - 1 - self.anchor
+        most = self.most_context
         if self.window < 3 or not 1 <= self.context <= most:
             raise UserError(
                 f"A window of {self.window} latent frames that goes on from {self.context} has no room to fill: "

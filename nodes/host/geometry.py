@@ -105,9 +105,9 @@ def windowing_of(inner, window: int) -> Windowing:
     """
     if isinstance(inner, SoraModel):
         how = inner.windowing
-        if window:  # a shorter one goes on from as many as leave room for something new
-            room = window - 1 - how.anchor
-            how = replace(how, window=window, context=max(1, min(how.context, room)))
+        if window:
+            how = replace(how, window=window)
+            how = replace(how, context=max(1, min(how.context, how.most_context)))
     else:
         size = window or HOST_WINDOW
         how = Windowing(size, max(1, size // 4), anchor=False, history=0.0)

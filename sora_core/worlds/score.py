@@ -61,10 +61,10 @@ def score(video: torch.Tensor) -> Reading:
     for track in link(found, min(count, 2)):
         shape = read_shape(track, ground)
         colour = read_colour(track, shape, ground, rgb, lab)
-        motion = read_motion(track, shape, frames, min(height, width), wall)
+        turn = read_turn(track, shape)
+        motion = read_motion(track, turn, frames, min(height, width), wall)
         first = track[0]
         size = first.area**0.5 / min(height, width)
-        turn = read_turn(track, shape)
         things.append(ReadThing(shape, colour, motion, first.x / width, first.y / height, size, turn))
     camera = read_camera(rgb, found, ground) if frames > 1 else None
     return Reading(tuple(things), count, ground.background, ground.colours, ground.style, camera, wall is not None)

@@ -96,8 +96,8 @@ def read_turn(track, shape) -> float:
     return float((np.remainder(np.diff(turn) + period / 2, period) - period / 2).sum())
 
 
-def read_motion(track, shape, frames: int, short: int, wall) -> str | None:
-    """What a thing does over the clip; None if the clip has one frame."""
+def read_motion(track, turn: float, frames: int, short: int, wall) -> str | None:
+    """What a thing that turns by so much (`read_turn`) does over the clip; None if the clip has one frame."""
     if frames < 2 or len(track) < 2:
         return None
     x, y = (np.array([getattr(figure, axis) for figure in track]) / short for axis in "xy")
@@ -118,7 +118,7 @@ def read_motion(track, shape, frames: int, short: int, wall) -> str | None:
         return "bounce" if high > wide else None  # nothing goes to the side and back
     size = np.sqrt([figure.area for figure in track])
     growth = np.log(size[-few:].mean() / size[:few].mean()) / np.log(_SCALE)
-    turned = read_turn(track, shape) / _TURN
+    turned = turn / _TURN
     if max(abs(growth), abs(turned)) < 1:
         return "still"
     return "spin" if abs(turned) > abs(growth) else "grow" if growth > 0 else "shrink"
