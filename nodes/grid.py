@@ -111,5 +111,5 @@ def bundled_size() -> "host.NetworkSize":
     of = {name: header for header in headers for name in header.networks}
     codec, transformer = (checkpoints.make_config(name, of[name].config[name]) for name in ("vae", "dit"))
     geometry = Geometry(T_STRIDE, S_STRIDE, codec.channels, transformer.patch, host.CODEC)
-    windowing = from_card(Settings, of["dit"].card.get("settings"))
+    windowing = from_card(Settings(), of["dit"].card.get("settings"))
     return host.NetworkSize(geometry, transformer.width, windowing.window, 4)

@@ -27,6 +27,7 @@ from .video import fit
 from .windows import Windowing
 
 Prompt = str | Timeline | Sequence[str | Timeline]
+Defaults = typing.TypeVar("Defaults")
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Pipeline(Codec):
 
     Attributes:
         settings, size: this checkpoint's defaults, from the tables ``settings`` and ``size`` of its card.
+        continuing: the same for canvases that are given frames, in which the table ``continuing`` may change some.
 
     Raises:
         UserError: a network is missing, or they do not belong together.
@@ -84,8 +86,9 @@ class Pipeline(Codec):
                 f"The codec's latents have {self.vae.config.channels} channels and the transformer's "
                 f"{self.dit.config.channels}: these networks do not belong together."
             )
-        self.settings = from_card(Settings, models.card.get("settings"))
-        self.size = from_card(Size, models.card.get("size"))
+        self.settings = from_card(Settings(), models.card.get("settings"))
+        self.continuing = from_card(self.settings, models.card.get("continuing"))
+        self.size = from_card(Size(), models.card.get("size"))
 
     # -- sizes ------------------------------------------------------------------------------------------------------
 
@@ -131,6 +134,11 @@ class Pipeline(Codec):
 
     # -- making -----------------------------------------------------------------------------------------------------
 
+    def settings_for(self, canvas: Canvas) -> Settings:
+        """The checkpoint's defaults for a canvas: `continuing` where it keeps a frame whole, to go on from."""
+        goes_on = bool(canvas.kept.flatten(3).all(3).any())
+        return self.continuing if goes_on else self.settings
+
     @torch.inference_mode()
     def fill(self, canvas: Canvas, prompt: Prompt, callback: Callback | None = None, **settings) -> Tensor:
         """Fill a canvas as the prompt says.
@@ -143,7 +151,7 @@ class Pipeline(Codec):
             prompt: a text or a timeline, or one for each sample of the batch. An empty text leaves the model free.
             callback: (steps done, steps, x, x0) after every step; may raise to interrupt. In a long video x and x0 are
                 the window's, and the steps those of all windows.
-            settings: fields of `Settings` that differ from the checkpoint's defaults.
+            settings: fields of `Settings` that differ from the checkpoint's defaults, see `settings_for`.
 
         Returns:
             latent (B, C, t, h, w) float32, on this pipeline's device.
@@ -158,7 +166,7 @@ class Pipeline(Codec):
     def stream(self, canvas: Canvas, prompt: Prompt, callback: Callback | None = None, **settings) -> Iterator[Tensor]:
         """Like `fill`, in pieces (B, C, n, h, w) of finished latent frames from the first to the last, so that `frames`
         can decode the start of a long video while its end is still to be made."""
-        s = replace(self.settings, **settings)
+        s = replace(self.settings_for(canvas), **settings)
         s.check_windows()
         grid, (batch, _, length, _, _) = canvas.grid, canvas.latent.shape
         prompts = [prompt] if isinstance(prompt, str | Timeline) else list(prompt)
@@ -254,20 +262,20 @@ def _alike(canvas: Canvas, told: list[list[int]] | None) -> bool:
     return bool((canvas.level == canvas.level[:1]).all())
 
 
-def from_card(cls, table: object):
-    """The defaults of a checkpoint: unknown keys are a newer version's and are left alone.
+def from_card(defaults: Defaults, table: object) -> Defaults:
+    """The defaults as a checkpoint has them: unknown keys are a newer version's and are left alone.
 
     Raises:
         UserError: a value of another type.
     """
     if not isinstance(table, dict):
-        return cls()
-    known = typing.get_type_hints(cls)
+        return defaults
+    known = typing.get_type_hints(type(defaults))
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items() if k in known}
     for name, value in values.items():
         if not fits(value, known[name]):
             raise UserError(f"The checkpoint's card has an impossible {name!r}: {str(value)[:40]}.")
-    return replace(cls(), **values)
+    return replace(defaults, **values)
 
 
 def describe(settings: Settings, prompt: str, grid: Grid, checkpoint: str) -> dict[str, object]:

@@ -65,9 +65,9 @@ __all__ = [
 
 def load(models: Models) -> tuple:
     """(MODEL, CLIP, VAE) with the weights of a checkpoint's three networks."""
-    usual, geometry = from_card(Size, models.card.get("size")), replace(models.geometry, codec=CODEC)
+    usual, geometry = from_card(Size(), models.card.get("size")), replace(models.geometry, codec=CODEC)
     grid = Grid(usual.frames, usual.height, usual.width, usual.fps, geometry)
     shift = flow.shift_for_tokens(grid.tokens, models.dit.config.shift)  # the host's samplers take one for all sizes
-    windowing = from_card(Settings, models.card.get("settings"))
+    windowing = from_card(Settings(), models.card.get("settings"))
     model = make_model(models.dit, geometry, rgb_of_latents(models.vae), shift, windowing)
     return model, make_clip(models.text), HostVAE(models.vae, geometry)

@@ -134,7 +134,8 @@ def fill(command: Making, asked) -> dict:
     say(film)
     given = {name: getattr(asked, name) for name in ("steps", "cfg", "negative", "solver")}
     given["seed"] = random.getrandbits(32) if asked.seed is None else asked.seed
-    settings = replace(pipeline.settings, **{name: value for name, value in given.items() if value is not None})
+    usual = pipeline.settings_for(film.parts[0].canvas)  # those of a film are of one kind
+    settings = replace(usual, **{name: value for name, value in given.items() if value is not None})
     tags = describe(settings, written(asked.prompt), film, asked.checkpoint)
     if getattr(asked, "times", 1) > 1:  # only generate has it
         tags["settings"]["times"] = asked.times

@@ -30,7 +30,7 @@ from ..worlds.presence import by_cell, presence
 from ..worlds.render import paths, render, render_morph
 from ..worlds.scene import Scene, sample_scene
 
-SPINS = 0.25  # share of the clips that are drawn until something spins, which is the hardest to learn
+TURNS = {"spin": 0.2, "orbit": 0.15}  # shares of the clips that are drawn until something does so: hardest to learn
 STRENGTHS = (0.6, 0.95)  # of edits
 EARLY, BEGINNING = 0.5, 0.8  # share of edits early on their path, and where on it: there the source is still to be seen
 BACK = 0.25  # share of edits that lead from the edited scene to the plain one
@@ -114,8 +114,9 @@ def draw(
     for _ in range(part.clips):
         kwargs = {"aspect": part.width / part.height, "seconds": part.whole / fps, "image": part.image}
         scene, pair, roll = sample_scene(rng, **kwargs), rng.random() < pairs, rng.random()
-        spins = rng.random() < SPINS
-        while not part.image and not _suits(scene, pair, spins):
+        chance = rng.random()
+        turn = "spin" if chance < TURNS["spin"] else "orbit" if chance < sum(TURNS.values()) else None
+        while not part.image and not _suits(scene, pair, turn):
             scene = sample_scene(rng, **kwargs)
         if roll < edits and (target := edited(scene, rng)):
             source, scene = (scene, target) if rng.random() >= BACK else (target, scene)
@@ -141,10 +142,10 @@ def draw(
     return made
 
 
-def _suits(scene: Scene, pair: bool, spins: bool) -> bool:
-    """Whether two things move, each in its own way, and whether one spins, where that is asked for."""
+def _suits(scene: Scene, pair: bool, turn: str | None) -> bool:
+    """Whether two things move, each in its own way, and whether one turns so, where that is asked for."""
     motions = {thing.motion for thing in scene.things}
-    return (len(motions) == 2 or not pair) and (not spins or "spin" in motions)
+    return (len(motions) == 2 or not pair) and (turn is None or turn in motions)
 
 
 def _closes(part: Part, geometry: Geometry) -> bool:

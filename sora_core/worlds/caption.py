@@ -99,12 +99,12 @@ class _Text:
         return f"{size}{shape} in {colour}"
 
     def moves(self, thing):
-        """The forms of a phrase for a motion. That a thing turns counter-clockwise is always said, that it turns
-        clockwise at times: so the words settle how what spins lies at each moment."""
+        """The forms of a phrase for a motion. That a thing spins or orbits counter-clockwise is always said, that it
+        does so clockwise at times: so the words settle where what turns goes, and how it lies, at each moment."""
         forms = self.phrase(MOTION_PHRASES[thing.motion])
-        if thing.motion != "spin" or (thing.spin > 0 and self.dice.random() > 0.3):
+        if not thing.way or (thing.way > 0 and self.dice.random() > 0.3):
             return forms
-        way = "clockwise" if thing.spin > 0 else self.pick(COUNTER_CLOCKWISE)
+        way = "clockwise" if thing.way > 0 else self.pick(COUNTER_CLOCKWISE)
         return tuple(f"{form} {way}" for form in forms)
 
     def size(self, thing):
@@ -164,7 +164,7 @@ class _Text:
         if self.unseen:
             shape = self.pick(HELD_OUT["two" if two else "one", self.motion, self.background])
         else:
-            ways = {(thing.motion, thing.spin > 0) for thing in self.scene.things}
+            ways = {(thing.motion, thing.way) for thing in self.scene.things}
             alike = two and self.motion and self.background and len(ways) == 1
             shapes = TRAINED["two" if two else "one", self.motion, self.background]
             shape = self.pick(ALIKE if alike and self.dice.random() < 0.6 else shapes)

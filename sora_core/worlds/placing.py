@@ -6,7 +6,8 @@ from .vocabulary import EXTENT, WALL_RGB
 
 MARGIN = 0.025  # what stays free between a thing and the frame's edge, in shorter sides
 GAP = 0.04  # what stays free between two things
-SPIN, COUNTER = 120.0, 0.25  # degrees in two seconds, and in all of a shorter clip; share that turns counter-clockwise
+SPIN = 120.0  # degrees in two seconds, and in all of a shorter clip
+COUNTER = 0.25  # share of what spins or orbits that does so counter-clockwise, which captions say
 
 
 class Dice:
@@ -24,8 +25,8 @@ class Dice:
     def choice(self, options):
         return options[int(self.random() * len(options))]
 
-    def sign(self) -> int:
-        return 1 if self.random() < 0.5 else -1
+    def way(self) -> int:
+        return -1 if self.chance(COUNTER) else 1
 
     def vary(self, rgb) -> tuple[float, float, float]:
         return tuple(round(min(1.0, max(0.0, c + self.uniform(-0.03, 0.03))), 4) for c in rgb)
@@ -134,12 +135,11 @@ def _plan(dice: Dice, shape, motion, count, wide, high, seconds, camera, amount)
             box[1] / 2 + radius * math.sin(math.radians(phase)),
         ]
         fields["radius"], fields["phase"] = round(radius, 5), round(phase, 3)
-        fields["cycles"] = dice.sign() * (0.8 + max(0, round(seconds / 2) - 1))  # does not end where it began
+        fields["cycles"] = dice.way() * (0.8 + max(0, round(seconds / 2) - 1))  # does not end where it began
     elif motion == "spin":
-        # One speed, clockwise unless the caption says otherwise: the words settle how a thing lies at each moment.
+        # One speed, and the caption says which way: the words settle how a thing lies at each moment.
         # Between latent frames, half a second apart, less than half of a star's fifth: which way stays to be seen.
-        way = -1 if dice.chance(COUNTER) else 1
-        fields["spin"] = way * SPIN * max(1.0, seconds / 2)
+        fields["spin"] = dice.way() * SPIN * max(1.0, seconds / 2)
     return {"box": box, "start": start, "fields": fields, "reach": reach}
 
 

@@ -72,6 +72,12 @@ class Thing:
     phase: float = 0.0
     cycles: float = 0.0
 
+    @property
+    def way(self) -> int:
+        """Which way it turns: 1 is clockwise, -1 counter-clockwise, 0 that its motion is none that turns."""
+        turned = {"spin": self.spin, "orbit": self.cycles}.get(self.motion, 0.0)
+        return (turned > 0) - (turned < 0)
+
 
 @dataclass(frozen=True)
 class Wall:

@@ -16,7 +16,7 @@ from .scorer.camera import read_camera
 from .scorer.colour import to_lab
 from .scorer.figures import find_figures
 from .scorer.ground import read_ground
-from .scorer.tracks import link, read_colour, read_motion, read_shape, read_turn
+from .scorer.tracks import link, read_colour, read_motion, read_round, read_shape, read_turn
 from .scorer.wall import find_wall
 
 ATTRIBUTES = ("background", "colour", "shape", "motion", "count", "style", "camera")
@@ -33,7 +33,7 @@ class ReadThing:
     x: float
     y: float
     size: float  # square root of its area / shorter side
-    turn: float = 0.0  # degrees over the clip, clockwise
+    turn: float = 0.0  # degrees over the clip, clockwise: of the thing, or of its path if that is an orbit
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,8 @@ def score(video: torch.Tensor) -> Reading:
         colour = read_colour(track, shape, ground, rgb, lab)
         turn = read_turn(track, shape)
         motion = read_motion(track, turn, frames, min(height, width), wall)
+        if motion == "orbit":
+            turn = read_round(track)
         first = track[0]
         size = first.area**0.5 / min(height, width)
         things.append(ReadThing(shape, colour, motion, first.x / width, first.y / height, size, turn))
@@ -133,5 +135,5 @@ def compare(reading: Reading, scene: Scene) -> dict[str, bool | None]:
 
 
 def _moves_alike(seen: ReadThing, told: Thing) -> bool:
-    """Whether a thing moves as told; what spins has to turn the way it does in the scene."""
-    return seen.motion == told.motion and (told.motion != "spin" or (seen.turn > 0) == (told.spin > 0))
+    """Whether a thing moves as told; what spins or orbits has to turn the way it does in the scene."""
+    return seen.motion == told.motion and (not told.way or (seen.turn > 0) == (told.way > 0))

@@ -28,6 +28,21 @@ def test_the_card_gives_the_defaults(pipeline):
     assert grid.geometry == pipeline.geometry
 
 
+def test_a_canvas_that_goes_on_from_frames_has_settings_of_its_own(tiny_checkpoint):
+    models = load(tiny_checkpoint)
+    pipeline = Pipeline(replace(models, card=models.card | {"continuing": {"cfg": 1.0}}))
+    assert pipeline.continuing == replace(pipeline.settings, cfg=1.0), "all others are those of the card"
+    latent = torch.randn(1, *pipeline.grid(frames=5).latent_shape)
+    given = canvases.extend(canvases.keep(latent, pipeline.grid(frames=5)), forward=1)
+    half = replace(given, level=torch.where(torch.arange(4) < 2, given.level, torch.ones(())))  # its left half
+    edited = canvases.edit(canvases.keep(latent, pipeline.grid(frames=5)), 0.5)
+    assert pipeline.settings_for(given) == pipeline.continuing
+    for canvas in (canvases.empty(pipeline.grid()), half, edited):
+        assert pipeline.settings_for(canvas) == pipeline.settings
+    assert torch.equal(pipeline.fill(given, "a ball"), pipeline.fill(given, "a ball", cfg=1.0))
+    assert not torch.equal(pipeline.fill(given, "a ball"), pipeline.fill(given, "a ball", cfg=2.0))
+
+
 @pytest.mark.parametrize("frames, height, width", [(1, 16, 16), (5, 32, 32), (6, 37, 51), (3, 9, 16)])
 def test_exactly_the_size_asked_for(pipeline, frames, height, width):
     video = pipeline.generate("a ball", pipeline.grid(width, height, frames))

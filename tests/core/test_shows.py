@@ -12,7 +12,7 @@ from sora_core.grid import Geometry
 from sora_core.sampler import euler
 from sora_core.training.dit import DiTTask, DiTTaskConfig, TextSettings
 from sora_core.training.levels import training_levels
-from sora_core.training.shows import SPINS, Part, Show, content, draw, pixels, places
+from sora_core.training.shows import TURNS, Part, Show, content, draw, pixels, places
 from sora_core.worlds.editing import colours_for, edited, looped, recoloured, restyled, styles_for
 from sora_core.worlds.presence import PRESENCE, presence
 from sora_core.worlds.render import paths, render, render_morph
@@ -59,15 +59,16 @@ def test_pairs_are_drawn_until_two_things_move_each_in_its_own_way():
     assert not any(own_ways(drawn(0, 0, Part(24, 1, 32, 32), pairs=1.0)))  # in an image all stand still
 
 
-def test_what_is_hard_to_learn_is_drawn_more_often():
+@pytest.mark.parametrize("motion", TURNS)
+def test_what_is_hard_to_learn_is_drawn_more_often(motion):
     def share(scenes):
         scenes = list(scenes)
-        return sum(any(thing.motion == "spin" for thing in scene.things) for scene in scenes) / len(scenes)
+        return sum(any(thing.motion == motion for thing in scene.things) for scene in scenes) / len(scenes)
 
     rng = np.random.default_rng(2)
     usual = share(sample_scene(rng) for _ in range(1000))
     more = share(show.scene for seed in range(40) for show in drawn(0, 0, seed=seed))
-    assert abs(more - (SPINS + (1 - SPINS) * usual)) < 0.05 < SPINS
+    assert abs(more - (TURNS[motion] + (1 - TURNS[motion]) * usual)) < 0.05 < TURNS[motion]
 
 
 def test_edits_by_name():

@@ -96,6 +96,14 @@ def read_turn(track, shape) -> float:
     return float((np.remainder(np.diff(turn) + period / 2, period) - period / 2).sum())
 
 
+def read_round(track) -> float:
+    """How far a thing goes round the middle of its path over the clip, in degrees, clockwise."""
+    path = np.array([(figure.x, figure.y) for figure in track])
+    x, y = (path - (path.min(0) + path.max(0)) / 2).T
+    angle = np.unwrap(np.arctan2(y, x))
+    return float(np.rad2deg(angle[-1] - angle[0]))
+
+
 def read_motion(track, turn: float, frames: int, short: int, wall) -> str | None:
     """What a thing that turns by so much (`read_turn`) does over the clip; None if the clip has one frame."""
     if frames < 2 or len(track) < 2:
