@@ -60,7 +60,8 @@ def test(session: nox.Session) -> None:
         return
     session.run("python", "-m", "pytest", "tests/core")
     find = "from sora_core.batch.host import find_hosts; print(*(host.path for host in find_hosts()), sep='\\n')"
-    hosts = session.run("python", "-c", find, silent=True, log=False).split()
+    # stderr=None: warnings go to the terminal; nox would put them into the output.
+    hosts = session.run("python", "-c", find, silent=True, log=False, stderr=None).split()
     if not hosts:
         places = "COMFYUI_PATH, comfy-cli's workspace, ~/comfy/ComfyUI"
         print(f"No ComfyUI found ({places}): the tests inside a host are skipped.")
@@ -131,7 +132,8 @@ def lend_site_packages(session: nox.Session) -> bool:
     reaches past that environment to the interpreter below."""
     if sys.prefix == sys.base_prefix or not importlib.util.find_spec("torch"):
         return False
-    purelib = session.run("python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", silent=True)
+    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    purelib = session.run("python", "-c", ask, silent=True, stderr=None)  # as in `test`
     (Path(purelib.strip()) / "interpreter.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return True
 

@@ -10,7 +10,7 @@ import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -46,6 +46,17 @@ class Sound:
     at: float
     start: float
     seconds: float
+
+
+def laid_over(sounds: Sequence[Sound], top: Sound) -> list[Sound]:
+    """Sounds in the order of time with another one laid over them: while that is heard, they are not."""
+    begin, end, pieces = top.at, top.at + top.seconds, [top]
+    for sound in sounds:
+        stop = sound.at + sound.seconds
+        for first, last in ((sound.at, min(begin, stop)), (max(end, sound.at), stop)):
+            if first < last:
+                pieces.append(replace(sound, at=first, start=sound.start + first - sound.at, seconds=last - first))
+    return sorted(pieces, key=lambda piece: piece.at)
 
 
 def has_sound(path: str | os.PathLike | io.BytesIO) -> bool:

@@ -258,7 +258,7 @@ def _opened(path: Path):
 def _json_object(text: str, key: str, path: Path) -> dict:
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of numbers without end, and of lists within lists
         raise UserError(f"{path.name}: {key} in its header is damaged: {error}.") from error
     if not isinstance(value, dict):
         raise UserError(f"{path.name}: {key} in its header is not a table.")
@@ -309,6 +309,23 @@ def make_config(network: str, fields: Mapping[str, object], where: str = "The co
         return cls(**{name: _tupled(value) for name, value in fields.items()})
     except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise UserError(f"{where} of {network!r} is wrong: {error}") from error
+
+
+def config_of(header: Header, network: str):
+    """The config of one of a file's networks.
+
+    Raises:
+        UserError: see `make_config`; more blocks than the file has tensors, which would only take long to build.
+    """
+    config = make_config(network, header.config[network], f"{header.path.name}: the config")
+    counts = (value for name, value in vars(config).items() if name == "depth" or name.endswith("_blocks"))
+    blocks = sum(sum(count) if isinstance(count, tuple) else count for count in counts)
+    if blocks > len(header.shapes):
+        raise UserError(
+            f"{header.path.name} disagrees with its config: {network!r} has {blocks} blocks there, and the file "
+            f"{len(header.shapes)} tensors."
+        )
+    return config
 
 
 def _tupled(value):
@@ -364,8 +381,7 @@ def geometry_of(vae: nn.Module | None, dit: nn.Module | None) -> Geometry | None
 
 
 def _build(header: Header, network: str, device, dtype) -> nn.Module:
-    where = f"{header.path.name}: the config"
-    config = make_config(network, header.config[network], where)
+    config = config_of(header, network)
     _, cls = config_classes(network)
     # Without memory of its own: nothing is allocated for a config that the weights then contradict.
     with torch.device("meta"):

@@ -147,7 +147,8 @@ def read_mask(path: str | os.PathLike, clip: Clip, grid: Grid) -> Tensor:
 
     if is_image(path):
         return cells(read_grey(path))[None]
-    return torch.stack([cells((frame.mean(0) + 1) / 2) for frame in Clip(path, fps=clip.fps).frames()])
+    frames = at_rate(read_frames(path, paper=0), rate_ratio(clip.fps, probe(path).fps))
+    return torch.stack([cells((frame.mean(0) + 1) / 2) for frame in frames])
 
 
 def read_tags(path: str | os.PathLike) -> dict[str, str]:

@@ -127,7 +127,7 @@ class Codec:
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """``auto`` is a GPU where there is one.
+    """``auto`` is a CUDA GPU where there is one, else the CPU.
 
     Raises:
         UserError: no such device, or no CUDA or MPS where it is asked for.
@@ -139,7 +139,7 @@ def pick_device(name: str = "auto") -> torch.device:
     except RuntimeError:
         device = torch.device("meta")
     if device.type not in ("cpu", "cuda", "mps"):
-        raise UserError(f"There is no device {name[:40]!r}: choose auto, cpu or cuda.")
+        raise UserError(f"There is no device {name[:40]!r}: choose auto, cpu, cuda or mps.")
     if device.type != "cpu" and (device.index or 0) >= getattr(torch, device.type).device_count():
         raise UserError(f"There is no {device.type.upper()} device {name!r} on this machine: use --device cpu.")
     return device

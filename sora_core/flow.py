@@ -28,12 +28,6 @@ def interpolate(x0: Tensor, e: Tensor, s: Tensor | float) -> Tensor:
     return (1 - s) * x0 + s * e
 
 
-def velocity(x: Tensor, x0: Tensor, s: Tensor | float) -> Tensor:
-    """v = dx/ds = e - x0 = (x - x0) / s; 0 where s = 0, for a clean patch does not move."""
-    s = torch.as_tensor(s, dtype=x.dtype, device=x.device)
-    return torch.where(s > 0, (x - x0) / s.clamp(min=torch.finfo(x.dtype).tiny), torch.zeros_like(x))
-
-
 def shift(s: Tensor | float, a: float) -> Tensor | float:
     """s' = a s / (1 + (a - 1) s): a > 1 spends more of the steps at high levels (Esser et al. 2024, equation 23).
 

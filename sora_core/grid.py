@@ -28,7 +28,8 @@ _SIZES = {
     "1080p": ((1920, 1080), (1080, 1920), (1080, 1080), (1440, 1080), (1920, 824)),
     "720p": ((1280, 720), (720, 1280), (720, 720), (960, 720), (1280, 552)),
     "480p": ((848, 480), (480, 848), (480, 480), (640, 480), (848, 360)),
-    # Exactly the shape of the sizes above, a fifteenth of 1080p: a prototype to refine later.
+    # Prototypes to refine later. 1080p and 720p (not 21:9), and images in 16:9 and 9:16, are whole multiples of them
+    # and so share their noise, see `canvas.enlargement`.
     "preview": ((128, 72), (72, 128), (72, 72), (96, 72), (168, 72)),
     # About the 96 x 96 pixels that the bundled model was trained at last.
     "bundled": ((128, 72), (72, 128), (96, 96), (104, 80), (152, 64)),
@@ -158,8 +159,7 @@ class Grid:
         fps = _frame_rate(self.fps)
         for name, value in (("frames", frames), ("height", height), ("width", width), ("fps", fps)):
             object.__setattr__(self, name, value)
-        longest = 1 + math.floor(MAX_SECONDS * fps + 1e-6)  # a minute in the codec's native form is one frame more
-        if frames > longest:
+        if frames > (longest := most_frames(fps)):
             raise UserError(
                 f"{str(frames)[:20]} frames at {fps:g} frames per second are longer than {MAX_SECONDS:g} seconds: ask "
                 f"for at most {longest} frames."
@@ -343,6 +343,11 @@ def parse_size(text: str) -> tuple[int, int]:
             "'720p 16:9'."
         )
     return _check_side(int(match[1]), "width"), _check_side(int(match[2]), "height")
+
+
+def most_frames(fps: float) -> int:
+    """The frames of the longest video: a minute in the codec's native form is one frame more."""
+    return 1 + math.floor(MAX_SECONDS * fps + 1e-6)
 
 
 def frames_for(seconds: float, fps: float) -> int:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from .checkpoint import config_classes, make_config, read_header, resolve
+from .checkpoint import config_classes, config_of, read_header, resolve
 
 TEXT_TOKENS = 64  # of the prompt in a counted pass
 
@@ -28,7 +28,7 @@ def describe_checkpoint(name: str | os.PathLike) -> dict[str, object]:
         table[header.path.name] = f"{header.path.stat().st_size / 1e6:.1f} MB, {'+'.join(header.networks)}"
         for network in header.networks:
             shapes = {k: s for k, s in header.shapes.items() if k.startswith(network + ".")}
-            config = make_config(network, header.config[network], f"{header.path.name}: the config")
+            config = config_of(header, network)
             table[f"{network} parameters"] = sum(map(math.prod, shapes.values()))
             table[f"{network} storage"] = "+".join(sorted({header.dtypes[k] for k in shapes}))
             table[f"{network} config"] = {k: _short(v) for k, v in asdict(config).items()}

@@ -86,6 +86,11 @@ class Pipeline(Codec):
                 f"The codec's latents have {self.vae.config.channels} channels and the transformer's "
                 f"{self.dit.config.channels}: these networks do not belong together."
             )
+        if self.text.config.width != self.dit.config.text_width:
+            raise UserError(
+                f"The text encoder's features are {self.text.config.width} wide, and the transformer reads "
+                f"{self.dit.config.text_width}: these networks do not belong together."
+            )
         self.settings = from_card(Settings(), models.card.get("settings"))
         self.continuing = from_card(self.settings, models.card.get("continuing"))
         self.size = from_card(Size(), models.card.get("size"))

@@ -40,3 +40,10 @@ def tiny_checkpoint(tmp_path_factory):
     card = {"settings": {"steps": 3, "cfg": 2.0}, "size": {"width": 32, "height": 32, "frames": 5, "fps": 8.0}}
     save(path, modules, card=card)
     return path
+
+
+@pytest.fixture
+def files_of_at_most():
+    """A function (bytes) -> what a child process runs first, so that for it a disk is full there."""
+    resource = pytest.importorskip("resource", reason="only POSIX systems limit the size of files")
+    return lambda size: lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))

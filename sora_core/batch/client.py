@@ -33,6 +33,7 @@ from . import workflow as workflows
 
 CONNECT, READ = 10, 120  # seconds: to reach a host, and that it may be silent within an answer
 BLOCK = 1 << 20
+GATEWAY = (502, 503, 504)  # what a proxy answers while it does not reach the host behind it
 TEXT, PREVIEW_WITH_HEADER = 3, 4  # kinds of binary messages, by the host's protocol.py
 
 
@@ -153,12 +154,16 @@ class Client:
         return Path(path)
 
     def upload(self, file: str | Path | BinaryIO, name: str | None = None) -> str:
-        """Put a file into the host's input folder, as the front end does; returns the name for LoadImage."""
+        """Put a file into the host's input folder, as the front end does; returns the name for LoadImage.
+
+        What the host has got already is not written again, since a job may be reading it; another file of that name
+        stays, and this one is numbered.
+        """
         if not hasattr(file, "read"):
             with open(file, "rb") as opened:
                 return self.upload(opened, name or Path(file).name)
         sent = {"image": (name or Path(file.name).name, file, "application/octet-stream")}
-        return self._request("POST", "/upload/image", files=sent, data={"overwrite": "true"}).json()["name"]
+        return self._request("POST", "/upload/image", files=sent).json()["name"]
 
     def _view(self, item: dict, stream: bool = False) -> requests.Response:
         query = {name: item.get(name, "") for name in ("filename", "subfolder", "type")}
@@ -169,6 +174,8 @@ class Client:
             answer = self._http.request(method, self.url + path, timeout=(CONNECT, READ), **options)
         except requests.RequestException as error:
             raise self._gone() from error
+        if answer.status_code in GATEWAY:
+            raise self._gone()
         self.answered = time.monotonic()
         if answer.status_code >= 400:
             raise self._refusal(answer, f"{method} {path}")

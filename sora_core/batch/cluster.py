@@ -22,7 +22,7 @@ from ..errors import UserError
 from .client import Client
 from .host import HostError, Server, find_hosts, own_python
 from .run import Worker
-from .store import DONE, FAILED, Record, Store
+from .store import FAILED, Record, Store
 from .table import Row
 
 CLOSE = 5.0  # seconds that actors may take to stop their hosts
@@ -68,7 +68,7 @@ class Actor:
 
     def run(self, row: Row) -> Record:
         record = self.store.record(row.number)
-        if record is not None and record.state == DONE and record.digest == row.digest:
+        if self.store.finished(record, row.digest):
             return record
         self.ready()
         return self.worker.run(row, record)
@@ -76,7 +76,7 @@ class Actor:
 
 @contextmanager
 def joined(address: str) -> Iterator[None]:
-    """Join a Ray cluster: its address, "auto" for the one that runs here, "local" for one of this machine's own.
+    """Connect to the Ray cluster that this machine has joined, by its address or "auto"; "local" starts one here.
 
     Raises:
         UserError: there is none.
@@ -92,7 +92,8 @@ def joined(address: str) -> Iterator[None]:
         ray.init(address=address, logging_level="warning", include_dashboard=False if address == "local" else None)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise UserError(
-            f"No Ray cluster answers at {address!r}: start one with `ray start --head`, or use --ray local."
+            f"No Ray cluster answers at {address!r}, or this machine has not joined it: use `ray start --head`, "
+            "`ray start --address ADDRESS` or --ray local."
         ) from error
     try:
         yield
@@ -160,7 +161,10 @@ def _spread(pool: list, rows: list[Row], tell: Callable[[Record], None], give_up
 
 
 def _given_up(store: Store, row: Row, retries: int) -> Record:
-    record = store.record(row.number) or Record(row.number, row.digest, row.settings | row.uploads)
-    record.state, record.error = FAILED, f"Its actor died {retries + 1} times."
+    record = store.record(row.number)
+    if store.finished(record, row.digest):  # the last one died between its record and its answer
+        return record
+    said = f"Its actor died {retries + 1} times."
+    record = Record(row.number, row.digest, row.settings | row.uploads, FAILED, error=said)
     store.keep(record)
     return record

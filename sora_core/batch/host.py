@@ -5,7 +5,8 @@ with Server(find_hosts()[0], python) as server:
     server.save(result.files("mp4")[0], "out.mp4")
 
 It starts processes (with lists of arguments, never through a shell), which the archive of the pack must not do: this
-file and `cluster`, which needs it, are left out there (.comfyignore) and come with a clone or `pip install`.
+file and `cluster`, which needs it, are left out there (.comfyignore) and come with a clone. What `pip install` without
+`-e` leaves among the packages holds no nodes, and starts no host.
 """
 
 from __future__ import annotations
@@ -92,7 +93,8 @@ def find_hosts() -> list[Host]:
     folders = [*_workspaces(), usual / "ComfyUI", *sorted(usual.glob("ComfyUI-*"))]
     found = [Host(folder) for folder in dict.fromkeys(folder.resolve() for folder in folders if is_host(folder))]
     if not found:
-        above = Path(os.path.abspath(__file__)).parents[4]  # <host>/custom_nodes/<pack>/sora_core/batch/host.py
+        pack = Path(os.path.abspath(__file__)).parents[2]  # <host>/custom_nodes/<pack>, where PACK follows links
+        above = pack.parent.parent
         found = [Host(above)] if is_host(above) else []
     return found
 
@@ -185,11 +187,17 @@ class Server(Client):
         return self
 
     def _launch(self) -> None:
+        if not (self.pack / "nodes").is_dir():
+            raise HostError(f"{self.pack} is no clone of the pack, which holds its nodes: pip install -e . in one.")
         for name in ("custom_nodes", "input", "output", "temp", "user", "models/checkpoints", "models/loras"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         pack = self.folder / "custom_nodes" / "sora"
         if not pack.is_symlink():
-            pack.symlink_to(self.pack, target_is_directory=True)
+            try:
+                pack.symlink_to(self.pack, target_is_directory=True)
+            except OSError as error:
+                said = f"The pack cannot be linked into {pack.parent} ({error.strerror or error})"
+                raise HostError(f"{said}: Windows allows it in its Developer Mode.") from error
         # The host must not see this process's Python path: its own top-level modules are called nodes, server, ...
         environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
         with (self.folder / "host.log").open("ab") as log:

@@ -21,7 +21,7 @@ from ..errors import UserError
 from . import workflow as workflows
 from .client import Client, HostGone, Interrupted, Refused, WorkflowError, ended, files_of
 from .store import DONE, FAILED, QUEUED, Record, Store
-from .table import UNSAFE, Row, content_name, opened
+from .table import UNSAFE, Row, content_name, folded, opened, owners_of
 
 LOOK = 10.0  # seconds after which the host is asked about a job of which nothing was heard
 LONGEST_PAUSE = 30.0  # seconds between two attempts, at most
@@ -201,7 +201,7 @@ def remaining(rows: list[Row], store: Store) -> list[tuple[Row, Record | None]]:
     """The rows that have no result yet, with what is known about them. Failed ones, perhaps mended, are among them.
 
     Raises:
-        UserError: the folder holds the results of other jobs.
+        UserError: the folder holds the results of other jobs, or a row would overwrite those of another one.
     """
     records, left = store.records(), []
     for row in rows:
@@ -211,8 +211,18 @@ def remaining(rows: list[Row], store: Store) -> list[tuple[Row, Record | None]]:
                 f"Row {row.number} in {store.location} was made from another workflow, table, --set or uploaded file: "
                 f"name another folder with --out, or remove its manifest/{row.number:05d}.json."
             )
-        if record is None or record.state != DONE or not all(store.exists(file["file"]) for file in record.files):
+        if not store.finished(record, row.digest):
             left.append((row, record))
+    # A name is no part of the job, so that rows that are done keep theirs when --name or a cell in it has changed.
+    again = {row.number for row, _ in left}
+    kept = [record for record in records.values() if record.state == DONE and record.row not in again]
+    owners = {name: record.row for record in kept for file in record.files for name in owners_of(file["file"])}
+    for row, _ in left:
+        if owner := owners.get(folded(row.name)):
+            raise UserError(
+                f"Row {row.number} would be called {row.name!r}, and row {owner} in {store.location} has a result of "
+                "that name: put {row} into --name, or name another folder with --out."
+            )
     return left
 
 

@@ -100,6 +100,11 @@ class Store:
         with self.writing(_name(record.row)) as file:
             file.write(text.encode())
 
+    def finished(self, record: Record | None, digest: str) -> bool:
+        """Whether this is the record of a job of this digest that is done, and its files are still there."""
+        done = record is not None and record.state == DONE and record.digest == digest
+        return done and all(self.exists(file["file"]) for file in record.files)
+
     def exists(self, name: str) -> bool:
         with self._explained():
             try:

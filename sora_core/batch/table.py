@@ -88,6 +88,10 @@ def _jsonl(path: Path) -> list[dict]:
             continue
         try:
             row = json.loads(line)
+            json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            said = f"Line {number} of {path} has a lone surrogate, {error.object[error.start]!a}"
+            raise UserError(f"{said}: write both halves of that character, or neither.") from error
         except ValueError as error:
             raise UserError(f"Line {number} of {path} is not JSON: {error}.") from error
         if not isinstance(row, dict):
@@ -97,8 +101,11 @@ def _jsonl(path: Path) -> list[dict]:
 
 
 def _parquet(path: Path) -> list[dict]:
-    import pyarrow
-    import pyarrow.parquet
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise UserError("A .parquet table needs pyarrow: pip install '.[batch]' in a clone of the pack.") from error
 
     try:
         rows = pyarrow.parquet.read_table(path).to_pylist()
@@ -130,11 +137,10 @@ def jobs(table: list[dict], workflow: dict, settings: dict[str, str], uploads: d
         called = str(fill(name, safe, f"Row {number}"))
         if not called.strip("/") or ".." in called.split("/") or called.startswith("/"):
             raise UserError(f"Row {number} would be called {called!r}, which is no file name below the output folder.")
-        place = posixpath.normpath(called).casefold()  # one file on the systems that do not tell A from a
-        if place in owners:
-            both = f"Rows {owners[place]} and {number} would both be called {called!r}"
+        if folded(called) in owners:
+            both = f"Rows {owners[folded(called)]} and {number} would both be called {called!r}"
             raise UserError(f"{both}: put {{row}} into --name.")
-        owners[place] = number
+        owners[folded(called)] = number
         sent = {key: str(file) for key, file in filled[1].items()}
         for file in sent.values():
             if fsspec.utils.get_protocol(file) in LOCAL and file not in contents:
@@ -143,8 +149,8 @@ def jobs(table: list[dict], workflow: dict, settings: dict[str, str], uploads: d
         decisive = [workflow, filled[0], {key: contents.get(file, file) for key, file in sent.items()}]
         digest = hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()
         rows.append(Row(number, called, filled[0], sent, digest))
-    for place, number in owners.items():
-        numbered = NUMBERED.fullmatch(place)
+    for key, number in owners.items():
+        numbered = NUMBERED.fullmatch(key)
         if numbered and numbered[1] in owners:
             both = f"Rows {owners[numbered[1]]} and {number} could both make a file called {rows[number - 1].name!r}"
             raise UserError(f"{both}, as several files of a row are numbered: let --name begin with {{row}}.")
@@ -228,6 +234,18 @@ def fill(template: str, cells: dict, where: str):
         except (ValueError, TypeError) as error:
             raise UserError(f"{where}: {cells[column]!r} cannot be written as {{{column}:{form}}}.") from error
     return text
+
+
+def folded(name: str) -> str:
+    """A name of results as all systems tell it from others: some make one file of A and a."""
+    return posixpath.normpath(name).casefold()
+
+
+def owners_of(file: str) -> list[str]:
+    """The `folded` form of every name by which a row could have made a file."""
+    stem = folded(posixpath.splitext(file)[0])
+    numbered = NUMBERED.fullmatch(stem)
+    return [stem, numbered[1]] if numbered else [stem]
 
 
 def safe_name(text: str) -> str:

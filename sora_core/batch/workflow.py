@@ -282,7 +282,7 @@ def _branch(name: str, options: dict, chosen) -> list[tuple[str, str | list, dic
 def set_input(api: dict, object_info: dict, name: str, value) -> None:
     """Set an input, in place: `name` is "node.input", the node by its id, its title or its class.
 
-    Text is converted to what the host declares for the input (INT, FLOAT, BOOLEAN).
+    Text is converted to what the host declares for the input (INT, FLOAT, BOOLEAN, options that are numbers).
 
     Raises:
         UserError: no such node or input, several nodes of that name, or a value of another kind.
@@ -319,20 +319,22 @@ def _shown(api: dict, node_id: str) -> str:
 
 
 def _inputs_with_branches(info: dict, given: dict) -> dict[str, str | list]:
-    """name -> type of every input that the node has at the choices made so far."""
+    """name -> type, or list of options, of every input that the node has at the choices made so far."""
     known, waiting = {}, list(declared_inputs(info))
     while waiting:
         name, kind, options = waiting.pop(0)
-        known[name] = kind
+        known[name] = (options.get("options") or kind) if kind == "COMBO" else kind
         if kind == BRANCHING:
             waiting += _branch(name, options, given.get(name))
     return known
 
 
 def _converted(name: str, kind: str | list, value):
-    """`value` as the type that the host declares; only text needs it."""
+    """`value` as the type that the host declares; only text, and what JSON does not know, needs it."""
     wanted = {"INT": "a whole number", "FLOAT": "a number", "BOOLEAN": "true or false"}
     wanted = wanted.get(kind, "text") if isinstance(kind, str) else "one of its options"
+    if not isinstance(value, str | int | float | list | dict | None):  # a date or a decimal, out of Parquet
+        value = str(value)
     try:
         if isinstance(value, (list, dict)) or (isinstance(value, float) and not math.isfinite(value)):
             raise ValueError
@@ -348,4 +350,6 @@ def _converted(name: str, kind: str | list, value):
             return {"true": True, "1": True, "false": False, "0": False}[str(value).strip().lower()]
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{name} takes {wanted}, not {str(value)[:40]!r}.") from None
+    if isinstance(kind, list):
+        return next((option for option in kind if str(option) == str(value)), value)
     return str(value) if kind == "STRING" else value

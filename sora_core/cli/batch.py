@@ -35,7 +35,13 @@ def register(commands: Commands) -> None:
     batch.add_argument(
         "--host", action="append", default=[], metavar="URL", help=f"default {HOST}; several only with --ray"
     )
-    batch.add_argument("--waiting", type=whole, default=4, metavar="N", help="jobs in the queue at a time (default 4)")
+    batch.add_argument(
+        "--waiting",
+        type=whole,
+        default=4,
+        metavar="N",
+        help="jobs in the queue at a time (default 4); with --ray always one a host",
+    )
     batch.add_argument("--retries", type=count, default=2, metavar="N", help="of a job that failed (default 2)")
     batch.add_argument(
         "--patience",
@@ -44,7 +50,9 @@ def register(commands: Commands) -> None:
         metavar="S",
         help="seconds to wait for a host that went away (default 60)",
     )
-    batch.add_argument("--ray", metavar="ADDRESS", help="a Ray cluster: its address, auto, or local for this machine")
+    batch.add_argument(
+        "--ray", metavar="ADDRESS", help="the Ray cluster this machine joined (auto, or its address), or local"
+    )
     batch.add_argument("--actors", type=whole, metavar="N", help="with --ray: hosts to start (default one per GPU)")
 
 
@@ -149,7 +157,7 @@ def on_cluster(asked, graph, store, left, bar, tell) -> None:
     try:
         from ..batch import cluster
     except ImportError as error:
-        raise UserError("--ray needs Ray: pip install '.[cluster]' in a clone of the pack.") from error
+        raise UserError("--ray needs Ray: pip install -e '.[cluster]' in a clone of the pack.") from error
     options = {"retries": asked.retries, "patience": asked.patience}
     with cluster.joined(asked.ray):
         rows = [row for row, _ in left]

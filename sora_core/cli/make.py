@@ -137,10 +137,11 @@ def fill(command: Making, asked) -> dict:
     usual = pipeline.settings_for(film.parts[0].canvas)  # those of a film are of one kind
     settings = replace(usual, **{name: value for name, value in given.items() if value is not None})
     tags = describe(settings, written(asked.prompt), film, asked.checkpoint)
-    if getattr(asked, "times", 1) > 1:  # only generate has it
+    if getattr(asked, "times", 1) > 1:  # of generate and refine
         tags["settings"]["times"] = asked.times
-    if asked.files:
-        tags["inputs"] = [path.name for path in asked.files]
+    laid, mask = (path for _, path, _ in getattr(asked, "at", ())), getattr(asked, "mask", None)
+    if inputs := [path.name for path in (*asked.files, *laid, mask) if path is not None]:
+        tags["inputs"] = inputs
 
     with VideoWriter(asked.output, film.width, film.height, film.fps, tags, film.sounds) as writer:
         latents = {}

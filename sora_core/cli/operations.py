@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 from contextlib import suppress
@@ -13,6 +14,9 @@ from ..errors import UserError
 from ..grid import MAX_SIDE, MIN_SIDE, PLACES
 from .make import Making
 from .options import Parser, number, whole
+
+MORPH = 0.9  # strength of a morph's middle
+FREE = "the model is free."
 
 # ----------------------------------------------------------------------------------------------------- from words alone
 
@@ -47,9 +51,12 @@ def plan_loop(asked, pipeline):
     if asked.files:
         clip = _clips(asked, pipeline)[0]
         count = _new_frames(asked, pipeline, clip.fps)
-        head, tail, length = _ends(clip, pipeline, count, asked.context)
-        part = join.between(pipeline, tail, head, count, clip.fps, asked.context)
+        context = _seen(asked)
+        head, tail, length = _ends(clip, pipeline, count, context, "between")
+        part = join.between(pipeline, tail, head, count, clip.fps, context)
         return join.row([join.Shot(clip, 0, length), part])
+    if asked.context is not None:
+        raise UserError("--context is for closing a VIDEO: a loop from text alone has nothing to go on from.")
     stride = pipeline.geometry.t_stride
     if asked.frames is None and asked.seconds is None:
         asked.frames = max(stride, pipeline.size.frames // stride * stride)
@@ -90,7 +97,7 @@ def plan_animate(asked, pipeline):
     import torch
 
     from .. import canvas, join
-    from ..audio import Sound, has_sound
+    from ..audio import Sound, has_sound, laid_over
     from ..clip import Clip
     from ..pipeline import same_area
     from ..video import probe
@@ -114,8 +121,8 @@ def plan_animate(asked, pipeline):
         if length < min(clip.expected, grid.frames):
             notes.append(f"Of {path.name} the first {length / grid.fps:g} s are taken.")
         if has_sound(path):
-            sounds.append(Sound(path, start / grid.fps, 0.0, length / grid.fps))
-    return _film(result, sorted(sounds, key=lambda sound: sound.at), notes)
+            sounds = laid_over(sounds, Sound(path, start / grid.fps, 0.0, length / grid.fps))
+    return _film(result, sounds, notes)
 
 
 # ------------------------------------------------------------------------------------------- before, after and between
@@ -134,12 +141,13 @@ def plan_extend(asked, pipeline):
         raise UserError("A timeline goes in one direction: extend forward and backward one after the other.")
     clip = _clips(asked, pipeline)[0]
     count = _new_frames(asked, pipeline, clip.fps)
-    head, tail, length = _ends(clip, pipeline, count, asked.context)
+    context = _seen(asked)
+    head, tail, length = _ends(clip, pipeline, count, context, asked.direction)
     pieces = [join.Shot(clip, 0, length)]
     if asked.direction != "forward":
-        pieces.insert(0, join.before(pipeline, head, count, clip.fps, asked.context))
+        pieces.insert(0, join.before(pipeline, head, count, clip.fps, context))
     if asked.direction != "backward":
-        pieces.append(join.after(pipeline, tail, count, clip.fps, asked.context))
+        pieces.append(join.after(pipeline, tail, count, clip.fps, context))
     return join.row(pieces)
 
 
@@ -150,7 +158,7 @@ def connect_arguments(parser: Parser) -> None:
         default="bridge",
         help="new frames between the two, or one turns into the other while both go on",
     )
-    parser.add_argument("--strength", type=number, default=0.9, metavar="S", help="of the morph's middle (default 0.9)")
+    parser.add_argument("--strength", type=number, metavar="S", help="of the morph's middle (default 0.9)")
     parser.epilog = (
         "--seconds or --frames is the length of the bridge, or of the morph (default: all of the shorter video). "
         "Without a prompt, what the two files say of themselves is told one after the other."
@@ -161,12 +169,15 @@ def connect_arguments(parser: Parser) -> None:
 def plan_connect(asked, pipeline):
     from .. import join
 
+    needless, other = ("strength", "morph") if asked.mode == "bridge" else ("context", "bridge")
+    if getattr(asked, needless) is not None:
+        raise UserError(f"--{needless} is for a {other}: leave it out, or write --mode {other}.")
     a, b = _clips(asked, pipeline)
     if asked.mode == "bridge":
-        count = _new_frames(asked, pipeline, a.fps)
-        _, tail, length = _ends(a, pipeline, count, asked.context)
-        head, _, length_b = _ends(b, pipeline, count, asked.context)
-        part = join.between(pipeline, tail, head, count, a.fps, asked.context)
+        count, context = _new_frames(asked, pipeline, a.fps), _seen(asked)
+        _, tail, length = _ends(a, pipeline, count, context, "between")
+        head, _, length_b = _ends(b, pipeline, count, context, "between")
+        part = join.between(pipeline, tail, head, count, a.fps, context)
         pieces = [join.Shot(a, 0, length), part, join.Shot(b, 0, length_b)]
     else:
         lengths = [clip.length() for clip in (a, b)]
@@ -178,13 +189,18 @@ def plan_connect(asked, pipeline):
             )
         _check(pipeline, a, count)
         part, last = join.morph(
-            pipeline, join.Shot(a, lengths[0] - count, count), join.Shot(b, 0, count), asked.strength
+            pipeline,
+            join.Shot(a, lengths[0] - count, count),
+            join.Shot(b, 0, count),
+            MORPH if asked.strength is None else asked.strength,
         )
         behind = count - last
         pieces = [join.Shot(a, 0, lengths[0] - count + 1), part, join.Shot(b, behind, lengths[1] - behind)]
+    film = join.row(pieces)
     if asked.prompt is None:
         asked.prompt = _travel(asked.files, part)
-    film = join.row(pieces)
+        if asked.prompt is None:
+            film.notes.append("No prompt is given, and not both files say of themselves what they show: " + FREE)
     if asked.mode == "morph":  # what is heard goes over to the other in the middle
         middle = (lengths[0] - count / 2) / a.fps
         film = replace(film, sounds=[*_sound(a, 0, 0, middle), *_sound(b, middle, count / 2 / a.fps)])
@@ -282,18 +298,31 @@ def plan_refine(asked, pipeline):
     check_strength(asked.strength)
     small = probe(asked.files[0])
     tags = read_tags(asked.files[0])
-    if asked.prompt is None:
-        asked.prompt = _told(tags.get("prompt", ""), small.seconds)
+    notes = []
+    if asked.prompt is None and "prompt" not in tags:
+        notes.append(f"No prompt is given, and {asked.files[0].name} does not say of itself what it shows: {FREE}")
     if asked.seed is None:
         with suppress(KeyError, ValueError):
             asked.seed = int(tags["seed"])
     times = canvas.enlargement(pipeline.grid(small.width, small.height, 1), pipeline.grid(width, height, 1))
+    asked.times = times * _times(tags.get("settings", ""), MAX_SIDE // MIN_SIDE // times) if times > 1 else 1
     clip = _whole(asked, pipeline, (width, height))
-    refined = replace(canvas.edit(_held(clip, pipeline), asked.strength), scale=times)
-    return _film(refined, _sound(clip), clip.changes)
+    if asked.prompt is None:
+        asked.prompt = _told(tags.get("prompt", ""), _check(pipeline, clip, clip.expected))
+    refined = replace(canvas.edit(_held(clip, pipeline), asked.strength), scale=asked.times)
+    return _film(refined, _sound(clip), [*notes, *clip.changes])
 
 
-def _told(tag: str, seconds: float):
+def _times(tag: str, most: int) -> int:
+    """How many times the size of its own prototype a file says that it has (`generate --times`, `refine`); else 1."""
+    try:
+        times = json.loads(tag)["times"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return 1
+    return times if isinstance(times, int) and 1 <= times <= most else 1
+
+
+def _told(tag: str, grid):
     """The prompt that a file says of itself: a timeline where it is one of the whole film and not of a part of it."""
     from ..timeline import Timeline
 
@@ -301,7 +330,11 @@ def _told(tag: str, seconds: float):
         timeline = Timeline.parse(tag)
     except UserError:
         return tag
-    return timeline if timeline.spans[-1].end >= seconds - 1 else ", then ".join(span.prompt for span in timeline.spans)
+    try:
+        timeline.told(grid)
+    except UserError:
+        return ", then ".join(timeline.prompts)
+    return timeline
 
 
 # -------------------------------------------------------------------------------------------------------------- helpers
@@ -309,8 +342,14 @@ def _told(tag: str, seconds: float):
 
 def _context(parser: Parser) -> None:
     parser.add_argument(
-        "--context", type=whole, default=3, metavar="N", help="latent frames of a video that the model sees (default 3)"
+        "--context", type=whole, metavar="N", help="latent frames of a video that the model sees (default 3)"
     )
+
+
+def _seen(asked) -> int:
+    from ..join import CONTEXT
+
+    return CONTEXT if asked.context is None else asked.context
 
 
 def _asked_size(asked) -> tuple[int, int] | tuple[None, None]:
@@ -337,10 +376,12 @@ def _grid(asked, pipeline, size=(None, None), cyclic: bool = False):
 def _clips(asked, pipeline):
     """The files at one size and rate; images alone get the checkpoint's rate."""
     from ..clip import alike
-    from ..video import is_image
+    from ..video import check_format, is_image
 
     fps = pipeline.size.fps if asked.fps is None and all(map(is_image, asked.files)) else asked.fps
-    return alike(asked.files, *_asked_size(asked), fps)
+    clips = alike(asked.files, *_asked_size(asked), fps)
+    check_format(asked.output, clips[0].width, clips[0].height, clips[0].fps)
+    return clips
 
 
 def _new_frames(asked, pipeline, fps: float) -> int:
@@ -352,12 +393,27 @@ def _new_frames(asked, pipeline, fps: float) -> int:
     return frames_for(pipeline.size.frames / pipeline.size.fps if asked.seconds is None else asked.seconds, fps)
 
 
-def _ends(clip, pipeline, count: int, context: int):
-    """First and last frames and length of a clip, once it is clear that there is memory for what follows."""
-    from .. import join
+def _ends(clip, pipeline, count: int, context: int, direction: str):
+    """First and last frames and length of a clip, once it is clear that what follows is not too long or too large.
 
-    _check(pipeline, clip, 2 * join.head_frames(pipeline.geometry, context) + count)
-    return clip.ends(join.head_frames(pipeline.geometry, context), join.tail_frames(pipeline.geometry, context))
+    direction: in which new frames go from it (an extension's, or "between" it and another): the model sees them and
+        these ends in one piece.
+    """
+    from .. import join
+    from ..grid import MAX_SECONDS, most_frames
+
+    head, tail = join.head_frames(pipeline.geometry, context), join.tail_frames(pipeline.geometry, context)
+    known = {"forward": tail, "between": head + tail}.get(direction, head)
+    most = most_frames(clip.fps) - known
+    if most < 1:
+        raise UserError(f"A context of {context} latent frames is too long at {clip.fps:g} fps: choose a smaller one.")
+    if count > most:
+        raise UserError(
+            f"{count} new frames, with the {known} that the model sees beside them, are longer than {MAX_SECONDS:g} "
+            f"seconds at {clip.fps:g} fps: ask for at most {most}, and extend again."
+        )
+    _check(pipeline, clip, known + count)
+    return clip.ends(head, tail)
 
 
 def _check(pipeline, clip, frames: int, size=None):
@@ -369,11 +425,19 @@ def _check(pipeline, clip, frames: int, size=None):
 def _whole(asked, pipeline, size=None):
     """The video at a size and rate, once it is clear that there is memory for all of it."""
     from ..clip import Clip
+    from ..grid import most_frames
+    from ..video import check_format
 
     clip = Clip(asked.files[0], *(size or _asked_size(asked)), asked.fps)
     if clip.is_image and asked.fps is None:
         clip.fps = pipeline.size.fps
+    if clip.expected > (most := most_frames(clip.fps)):
+        raise UserError(
+            f"{clip.path.name} has {clip.expected} frames at {clip.fps:g} fps, and at most {most} (a minute) are made "
+            "at a time: cut it first."
+        )
     _check(pipeline, clip, clip.expected)
+    check_format(asked.output, clip.width, clip.height, clip.fps)
     return clip
 
 

@@ -79,7 +79,7 @@ def model(command: Parser) -> None:
 
 def device(command: Parser) -> None:
     command.add_argument(
-        "--device", default="auto", metavar="auto|cpu|cuda", help="auto takes a GPU where there is one"
+        "--device", default="auto", metavar="auto|cpu|cuda|mps", help="auto takes a CUDA GPU where there is one"
     )
 
 

@@ -54,22 +54,27 @@ def run_reconstruct(asked) -> dict:
     import torch
     from tqdm import tqdm
 
-    from ..clip import made_even
+    from ..audio import CODECS, Sound, has_sound
+    from ..clip import Clip
     from ..codec import Codec
     from ..grid import Grid
     from ..quality import psnr, ssim
-    from ..video import VideoWriter, check_output, chunks, probe, read_frames
+    from ..video import VideoWriter, check_output, chunks
 
     start = time.monotonic()
-    info = probe(asked.file)
+    clip = Clip(asked.file)
+    info, notes = clip.info, clip.changes
     check_output(asked.output, info.frames)
+    sounds = [Sound(asked.file, 0.0, 0.0, info.seconds)] if has_sound(asked.file) else []
+    if sounds and asked.output.suffix.lower() not in CODECS:
+        notes.append(f"{asked.output.name} is silent: files of its kind hold no sound.")
     codec = Codec.load(asked.checkpoint, asked.device)
     Grid(1, info.height, info.width, 1.0, codec.geometry)  # refuses a size beyond the limits; the length streams
-    scores, notes = [], [] if info.even else [made_even(asked.file.name, info)]
-    print(*notes, sep="\n", end="\n" * len(notes), file=sys.stderr)
+    scores = []
+    print(*notes, sep="\n", end="\n" * bool(notes), file=sys.stderr)
     bar = tqdm(total=info.frames, desc="codec", unit="frame", file=sys.stderr)
-    with bar, VideoWriter(asked.output, info.width, info.height, info.fps) as writer:
-        for original, copy in codec.reconstruct(chunks(read_frames(asked.file))):
+    with bar, VideoWriter(asked.output, info.width, info.height, info.fps, sounds=sounds) as writer:
+        for original, copy in codec.reconstruct(chunks(clip.frames())):
             writer.write(copy)
             scores.append(torch.stack([psnr(original, copy)[0], ssim(original, copy)[0]]))
             bar.update(copy.shape[2])

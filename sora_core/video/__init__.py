@@ -8,7 +8,7 @@ from .formats import FORMATS, IMAGE_ENDINGS, READ_ENDINGS, VIDEO_ENDINGS, Format
 from .frames import at_rate, chunks, contact_sheet, fit, frames_at_rate, rate_ratio
 from .read import Source, VideoInfo, is_image, probe, read_frames, read_grey, read_image
 from .sequence import FrameFolder
-from .write import VideoWriter, check_output
+from .write import VideoWriter, check_format, check_output
 
 __all__ = [
     "FORMATS",
@@ -21,6 +21,7 @@ __all__ = [
     "VideoInfo",
     "VideoWriter",
     "at_rate",
+    "check_format",
     "check_output",
     "chunks",
     "contact_sheet",

@@ -42,7 +42,7 @@ def at_rate(frames: Iterable[Frame], ratio: float) -> Iterator[Frame]:
 def rate_ratio(wanted: float, own: float) -> float:
     """`wanted` over `own` frames per second; 1 where both are the same rate, written in another way."""
     ratio = wanted / own
-    return 1.0 if abs(ratio - 1) <= 1e-3 else ratio
+    return 1.0 if abs(ratio - 1) <= 2e-4 else ratio  # 23.98 is 24000/1001; 24 is not, by 1e-3
 
 
 def frames_at_rate(frames: int, ratio: float) -> int:

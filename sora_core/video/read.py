@@ -134,13 +134,14 @@ def probe(path: Source) -> VideoInfo:
     return VideoInfo(width, height, timing.frames, timing.rate, timing.even)
 
 
-def read_frames(path: Source, start: float = 0.0, seconds: float = math.inf) -> Iterator[Tensor]:
+def read_frames(path: Source, start: float = 0.0, seconds: float = math.inf, paper: int = 255) -> Iterator[Tensor]:
     """The frames of a video (or the one of an image) as (3, H, W) in [-1, 1], upright and in square pixels, one at a
     time, at a constant rate: see `timing`.
 
     Args:
         start: seconds into the video; what lies before is skipped, not decoded, as far as its key frames allow.
         seconds: how much of it from there on.
+        paper: what shows through where a video is transparent, from 0, black, to 255, white.
 
     Raises:
         UserError: no such file, damaged, empty, without a picture, or shorter than `start`.
@@ -156,7 +157,7 @@ def read_frames(path: Source, start: float = 0.0, seconds: float = math.inf) -> 
     def shown(until: int) -> Iterator[Tensor]:
         nonlocal at
         if held is not None and at < until:
-            yield from itertools.repeat(_pixels(held, pixel, reformatter), until - at)
+            yield from itertools.repeat(_pixels(held, pixel, reformatter, paper), until - at)
             at = until
 
     with _explained(path):
@@ -213,22 +214,22 @@ def _square(width: int, height: int, pixel: Fraction | None) -> tuple[int, int]:
     return (round(width * pixel), height) if pixel >= 1 else (width, round(height / pixel))
 
 
-def _pixels(frame: av.VideoFrame, pixel: Fraction | None, reformatter: VideoReformatter) -> Tensor:
+def _pixels(frame: av.VideoFrame, pixel: Fraction | None, reformatter: VideoReformatter, paper: int) -> Tensor:
     """(3, H, W) in [-1, 1], upright and in square pixels."""
     width, height = _square(frame.width, frame.height, pixel)
-    opaque = _over_white(frame, reformatter)  # before it is scaled, or hidden colours would show at its edges
+    opaque = _opaque(frame, reformatter, paper)  # before it is scaled, or hidden colours would show at its edges
     array = reformatter.reformat(opaque, width, height, format="rgb24", interpolation=EXACT).to_ndarray()
     if frame.rotation:
         array = np.ascontiguousarray(np.rot90(array, k=frame.rotation // 90))
     return torch.from_numpy(array).permute(2, 0, 1).float().div(127.5).sub(1)
 
 
-def _over_white(frame: av.VideoFrame, reformatter: VideoReformatter) -> av.VideoFrame:
-    """The frame as it is, or what is transparent in it laid over white; a palette may hold transparency too."""
+def _opaque(frame: av.VideoFrame, reformatter: VideoReformatter, paper: int) -> av.VideoFrame:
+    """The frame as it is, or what is transparent in it laid over paper; a palette may hold transparency too."""
     if not (frame.format.has_palette or any(component.is_alpha for component in frame.format.components)):
         return frame
-    rgba = reformatter.reformat(frame, format="rgba", interpolation=EXACT).to_ndarray().astype(np.uint16)
-    shown = 255 - ((255 - rgba[..., :3]) * rgba[..., 3:] + 127) // 255
+    rgba = reformatter.reformat(frame, format="rgba", interpolation=EXACT).to_ndarray().astype(np.uint32)
+    shown = (rgba[..., :3] * rgba[..., 3:] + paper * (255 - rgba[..., 3:]) + 127) // 255
     return av.VideoFrame.from_ndarray(shown.astype(np.uint8), format="rgb24")
 
 

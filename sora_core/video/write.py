@@ -68,6 +68,16 @@ def check_output(path: str | os.PathLike, frames: int | None = None) -> Path:
     return check_writable(path)
 
 
+def check_format(path: str | os.PathLike, width: int, height: int, fps: float) -> None:
+    """Make sure, before long work, that a file of the kind that the ending of `path` means can hold such a video.
+
+    Raises:
+        UserError: see `Format.check`.
+    """
+    if kind := BY_ENDING.get(Path(path).suffix.lower()):
+        kind.check(width, height, fps)
+
+
 class VideoWriter:
     """Write a video (or, by the ending, one image) frame by frame; the file appears when the ``with`` block succeeds.
 

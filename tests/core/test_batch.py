@@ -6,17 +6,21 @@ import struct
 import subprocess
 import sys
 import time
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
 import fsspec
 import pyarrow
 import pyarrow.parquet
 import pytest
+import requests
 
 from sora_core.batch import run, table, workflow
-from sora_core.batch.client import Client, HostGone, Result, read_binary
+from sora_core.batch.client import Client, HostGone, Result, WorkflowError, read_binary
 from sora_core.batch.host import free_port
-from sora_core.batch.store import DONE, Record, Store
+from sora_core.batch.store import DONE, FAILED, QUEUED, Record, Store
 from sora_core.cli import main
 from sora_core.cli.batch import what_now
 from sora_core.errors import UserError
@@ -24,6 +28,7 @@ from sora_core.errors import UserError
 ROOT = Path(__file__).parents[2]
 INFO = {  # as a host declares its nodes
     "Load": {"input": {"required": {"file": [["a", "b"], {}]}}},
+    "Round": {"input": {"required": {"to": ["COMBO", {"options": [8, 16]}], "by": [[0.5, "half"], {}]}}},
     "Sample": {
         "input": {
             "required": {
@@ -208,6 +213,29 @@ def test_inputs_are_set_by_id_title_or_class_with_the_declared_type(api, name, v
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "stored"),
+    [("to", "16", 16), ("to", 8, 8), ("to", "7", "7"), ("by", "0.5", 0.5), ("by", "half", "half")],
+)
+def test_a_menu_of_numbers_is_set_from_text(name, value, stored):
+    api = {"1": {"class_type": "Round", "inputs": {}}}
+    workflow.set_input(api, INFO, f"Round.{name}", value)
+    now = api["1"]["inputs"][name]
+    assert now == stored and type(now) is type(stored)
+
+
+def test_dates_and_decimals_of_parquet_become_what_json_knows(api, tmp_path):
+    rows = [{"day": date(2026, 1, 31), "cfg": Decimal("2.50")}]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "t.parquet")
+    (cells,) = table.read(tmp_path / "t.parquet")
+    for name, column in (("Sample.note", "day"), ("Save.format.sub", "day"), ("Sample.cfg", "cfg")):
+        workflow.set_input(api, INFO, name, cells[column])
+    with pytest.raises(UserError, match=r"Sample.seed takes a whole number, not '2.50'"):
+        workflow.set_input(api, INFO, "Sample.seed", cells["cfg"])
+    assert api["1"]["inputs"]["note"] == api["2"]["inputs"]["format.sub"] == "2026-01-31"
+    assert json.loads(json.dumps(api)) == api and api["1"]["inputs"]["cfg"] == 2.5
+
+
+@pytest.mark.parametrize(
     ("name", "value", "said"),
     [
         ("Sampler.seed", 1, "The workflow has no node 'Sampler'; it has 1 (First. One), 2 (Save)."),
@@ -302,6 +330,7 @@ def test_json_lines_end_where_json_says(tmp_path):
         ("t.csv", b'a,b\n"1,2\n', "cannot be read"),
         ("t.csv", b"a\n\xff\xff\n", "UTF-8"),
         ("t.jsonl", b'{"a": 1}\n{"a": \n', "Line 2 of .* is not JSON"),
+        ("t.jsonl", b'{"a": 1}\n{"a": "ball \\ud83d"}\n', r"Line 2 of .* has a lone surrogate, '\\ud83d'"),
         ("t.jsonl", b"[1, 2]\n", "Line 1 of .* is not a JSON object"),
         ("t.parquet", b"PAR1 but not really", "is not a Parquet file"),
     ],
@@ -311,6 +340,13 @@ def test_tables_that_cannot_be_read(tmp_path, name, content, said):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=said):
         table.read(tmp_path / name)
+
+
+def test_parquet_without_its_package_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "t.parquet").touch()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UserError, match=r"needs pyarrow: pip install '\.\[batch\]' in a clone"):
+        table.read(tmp_path / "t.parquet")
 
 
 def test_templates_keep_a_single_cells_type_and_fill_in_text():
@@ -459,6 +495,73 @@ def test_rows_with_a_result_are_left_alone_and_others_are_not(tmp_path):
         run.remaining(other, store)
 
 
+@pytest.mark.parametrize(
+    ("file", "name", "owner"),
+    [
+        ("cat.mp4", "Cat", 1),
+        ("cat-1.png", "cat", 1),
+        ("cat-1.png", "cat-1", 1),
+        ("a/cat.mp4", "a//cat", 1),
+        ("v1.5.mp4", "v1.5", 1),
+        ("cat.mp4", "cat-1", None),
+        ("cat.mp4", "a/cat", None),
+    ],
+)
+def test_a_row_never_overwrites_the_result_of_another(store, file, name, owner):
+    """Rows 1 and 2 have exchanged their names since row 1 was done; names are no part of a job."""
+    store.check()
+    with store.writing(file) as out:
+        out.write(b"")
+    rows = table.jobs([{"c": "dog"}, {"c": "x"}], {}, {}, {}, "{c}")
+    rows[1] = table.Row(2, name, {}, {}, "d")
+    store.keep(Record(1, rows[0].digest, {}, DONE, files=[{"file": file}]))
+    if owner is None:
+        assert [row.number for row, _ in run.remaining(rows, store)] == [2]
+        return
+    with pytest.raises(UserError, match=f"^Row 2 would be called '{name}', and row 1 in .* put {{row}} into --name"):
+        run.remaining(rows, store)
+    store.fs.rm(store._path(file))  # nothing is left to lose, and row 1 is made again under its new name
+    assert [row.number for row, _ in run.remaining(rows, store)] == [1, 2]
+
+
+def test_a_row_is_finished_while_its_job_is_the_same_and_its_files_are_there(store):
+    store.check()
+    with store.writing("1.png") as file:
+        file.write(b"")
+    record = Record(1, "d", {}, DONE, files=[{"file": "1.png"}])
+    assert store.finished(record, "d") and not store.finished(record, "e") and not store.finished(None, "d")
+    assert not store.finished(Record(1, "d", {}, QUEUED), "d")
+    store.fs.rm(store._path("1.png"))
+    assert not store.finished(record, "d")
+
+
+def test_an_actor_makes_a_row_again_whose_file_is_gone(tmp_path):
+    pytest.importorskip("ray")
+    from sora_core.batch import cluster
+
+    (row,), place = table.jobs([{}], {}, {}, {}, "{row}"), str(tmp_path / "out")
+    actor = cluster.Actor({}, place, None, {})
+    actor.worker = SimpleNamespace(run=lambda row, record: "made")
+    done = Record(1, row.digest, {}, DONE, files=[{"file": "1.png"}])
+    actor.store.keep(done)
+    assert actor.run(row) == "made"
+    (tmp_path / "out" / "1.png").touch()
+    assert actor.run(row) == done
+
+
+def test_a_row_that_is_given_up_has_a_record_of_its_own(tmp_path):
+    pytest.importorskip("ray")
+    from sora_core.batch import cluster
+
+    (row,), store = table.jobs([{"c": 1}], {}, {"a.b": "{c}"}, {}, "{row}"), Store(str(tmp_path))
+    store.keep(Record(1, "another", {"a.b": 0}, FAILED, error="refused", refused=True))
+    given_up = Record(1, row.digest, {"a.b": 1}, FAILED, error="Its actor died 3 times.")
+    assert cluster._given_up(store, row, 2) == given_up == store.record(1)
+    done = Record(1, row.digest, {"a.b": 1}, DONE)  # the actor died between this and its answer
+    store.keep(done)
+    assert cluster._given_up(store, row, 2) == done == store.record(1)
+
+
 def test_a_row_that_failed_may_be_mended(tmp_path):
     store = Store(str(tmp_path / "out"))
     rows, mended = (table.jobs([{"c": cell}], {}, {"a.b": "{c}"}, {}, "{row}") for cell in (1, 2))
@@ -554,6 +657,31 @@ def test_nobody_at_the_address(files, tmp_path, capsys):
     for url in ("ftp://x", "http://"):
         assert main([*asked, "--host", url]) == 2
         assert "is not the address of a host" in capsys.readouterr().err
+
+
+def answering(monkeypatch, client: Client, status: int, text: str = "{}") -> list[dict]:
+    """Let this answer all that the client asks; returns what it will have sent."""
+    answer, sent = requests.Response(), []
+    answer.status_code, answer.reason, answer._content = status, "As Told", text.encode()
+    monkeypatch.setattr(client._http, "request", lambda *_, **options: sent.append(options) or answer)
+    return sent
+
+
+@pytest.mark.parametrize("status", [502, 503, 504, 500])
+def test_a_proxy_without_its_host_is_a_host_that_is_gone(monkeypatch, status):
+    client = Client("http://127.0.0.1:1")
+    answering(monkeypatch, client, status)
+    with pytest.raises(WorkflowError if status == 500 else HostGone):
+        client.queue({})
+    assert (client.answered > 0) is (status == 500)  # patience goes on running out
+
+
+def test_an_upload_never_overwrites_what_a_job_may_be_reading(monkeypatch, tmp_path):
+    client = Client("http://127.0.0.1:1")
+    sent = answering(monkeypatch, client, 200, '{"name": "a (1).png"}')
+    (tmp_path / "a.png").touch()
+    assert client.upload(tmp_path / "a.png") == "a (1).png"
+    assert "overwrite" not in sent[0].get("data", {})
 
 
 @pytest.mark.parametrize(("value", "notes"), [("{color}", 0), ("7", 1)])

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -98,7 +97,7 @@ def test_the_hash_follows_the_weights(tmp_path):
     assert hashes[0] == hashes[1] != hashes[2]
 
 
-def test_saving_never_leaves_half_a_file(tmp_path, saved):
+def test_saving_never_leaves_half_a_file(tmp_path, saved, files_of_at_most):
     before = saved.read_bytes()
     script = (
         "import sys, torch; from sora_core.checkpoint import save; from sora_core.vae import VAE, VAEConfig\n"
@@ -111,7 +110,7 @@ def test_saving_never_leaves_half_a_file(tmp_path, saved):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
+        preexec_fn=files_of_at_most(50_000),
     )
     assert "the disk is full" in done.stdout, done.stdout + done.stderr
     assert saved.read_bytes() == before
@@ -199,6 +198,8 @@ def test_a_foreign_model(tmp_path):
         (lambda c: c["dit"].update(width=2**17), "has the shape"),  # 400 GB, if it were built first
         (lambda c: c["dit"].update(patch=[1, -2, 2]), "impossible 'patch'"),
         (lambda c: c["dit"].update(depth=3), "lacks the tensor 'dit.blocks.2"),
+        (lambda c: c["dit"].update(depth=2**18), "'dit' has 262144 blocks there"),  # minutes, if they were built first
+        (lambda c: c["vae"].update(encoder_blocks=[1, 0, 2**18]), "'vae' has 262147 blocks there"),
         (lambda c: c["dit"].update(depth=1), "unexpected tensor 'dit.blocks.1"),
         (lambda c: c["dit"].update(width=64), "has the shape"),
         (lambda c: c["vae"].update(encoder_blocks=[1]), "encoder_blocks"),
@@ -214,7 +215,11 @@ def test_a_config_that_is_wrong(saved, change, says):
     assert says in refused(saved)
 
 
-@pytest.mark.parametrize("text, says", [("{", "damaged"), ("[]", "not a table")])
+@pytest.mark.parametrize(
+    "text, says",
+    [("{", "damaged"), ("[]", "not a table"), ("[" * 100_000, "damaged"), ('{"vae": ' + "1" * 5000 + "}", "damaged")],
+    ids=["half", "a list", "lists in lists", "a number without end"],
+)
 def test_a_damaged_header(saved, text, says):
     rewrite(saved, metadata={"sora.config": text})
     assert says in refused(saved)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import torch
 from PIL import Image
 
 from sora_core import sampler
+from sora_core.audio import Sound
 from sora_core.cli import main
 from sora_core.cli.options import SOLVERS
 from sora_core.video import VideoWriter, probe, read_frames, read_image
@@ -185,6 +185,28 @@ def test_reconstruct_says_that_a_rate_was_made_constant(sora, tmp_path):
     row = json.loads(said.splitlines()[-1])
     assert code == 0 and row["frames"] == 7
     assert row["notes"] and all("in.gif has no constant frame rate" in note and note in err for note in row["notes"])
+
+
+def test_reconstruct_keeps_the_sound(sora, tmp_path, smooth_clip):
+    from tests.core.test_audio import tones_of, write_tones
+
+    sounds = [Sound(write_tones(tmp_path / "a.wav", [400, 800], 16000, 1), 0, 0, 1.0)]
+    with VideoWriter(tmp_path / "in.mp4", 32, 24, 8, sounds=sounds) as writer:
+        writer.write(smooth_clip(8, 24, 32))
+    assert sora("reconstruct", tmp_path / "in.mp4", "-o", tmp_path / "a.mp4")[0] == 0
+    assert tones_of(tmp_path / "a.mp4")[:2] == [400, 800]
+    code, _, err = sora("reconstruct", tmp_path / "in.mp4", "-o", tmp_path / "a.gif")
+    assert code == 0 and "a.gif is silent" in err
+
+
+def test_reconstruct_a_recording_that_changes_its_size(sora, tmp_path, smooth_clip, monkeypatch):
+    with VideoWriter(tmp_path / "in.mp4", 64, 48, 8) as writer:
+        writer.write(smooth_clip(6, 48, 64))
+    sizes = [(48, 64)] * 3 + [(24, 32)] * 3
+    monkeypatch.setattr("sora_core.clip.read_frames", lambda path: (torch.zeros(3, *size) for size in sizes))
+    assert sora("reconstruct", tmp_path / "in.mp4", "-o", tmp_path / "a.mp4")[0] == 0
+    info = probe(tmp_path / "a.mp4")
+    assert (info.width, info.height, info.frames) == (64, 48, 6)
 
 
 def test_reconstruct_an_image(sora, tmp_path, smooth_clip):
@@ -476,10 +498,10 @@ def test_sizes_are_refused_before_a_model_is_loaded(sora, tmp_path, arguments, s
     assert code == 2 and says in one_sentence(err)
 
 
-def test_a_full_disk_is_one_sentence(tmp_path, tiny_checkpoint):
+def test_a_full_disk_is_one_sentence(tmp_path, tiny_checkpoint, files_of_at_most):
     done = process(
         *("generate", "a ball", "-o", tmp_path / "a.mp4", "--checkpoint", tiny_checkpoint, "--size", "128x128"),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500)),
+        preexec_fn=files_of_at_most(500),
     )
     assert done.returncode == 2
     assert "the disk is full" in one_sentence(done.stderr)

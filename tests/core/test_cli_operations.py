@@ -5,6 +5,7 @@ import os
 import wave
 import weakref
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,7 @@ from sora_core.clip import Clip, read_mask, read_tags
 from sora_core.errors import UserError
 from sora_core.grid import Geometry, Grid
 from sora_core.join import Part
+from sora_core.pipeline import Pipeline
 from sora_core.strength import mask_to_cells
 from sora_core.timeline import Timeline
 from sora_core.video import VideoWriter, probe, read_frames, read_image
@@ -53,15 +55,15 @@ def made(monkeypatch):
 def film(tmp_path, smooth_clip):
     """A function that writes a short video; with `sound`, a tone over all of it."""
 
-    def make(name="in.mp4", frames=11, width=32, height=24, fps=8, seed=0, sound=False, tags=None):
+    def make(name="in.mp4", frames=11, width=32, height=24, fps=8, seed=0, sound=False, tags=None, tone=440):
         sounds = []
         if sound:
-            tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(round(16000 * frames / fps)) / 16000)
+            wave_form = 0.5 * np.sin(2 * np.pi * tone * np.arange(round(16000 * frames / fps)) / 16000)
             with wave.open(str(tmp_path / "tone.wav"), "wb") as file:
                 file.setnchannels(1)
                 file.setsampwidth(2)
                 file.setframerate(16000)
-                file.writeframes((tone * 32767).astype("<i2").tobytes())
+                file.writeframes((wave_form * 32767).astype("<i2").tobytes())
             sounds = [Sound(tmp_path / "tone.wav", 0, 0, frames / fps)]
         with VideoWriter(tmp_path / name, width, height, fps, tags, sounds) as writer:
             writer.write(smooth_clip(frames, height, width, seed))
@@ -222,6 +224,18 @@ def test_animate_at(sora, film, tmp_path):
     assert sora("animate", image, "-o", tmp_path / "b.mp4", "it moves", "--frames", 5)[0] == 0, "words around options"
 
 
+def test_of_clips_that_overlap_the_one_on_top_is_heard(sora, film, tmp_path):
+    from tests.core.test_audio import tones_of
+
+    under, top = film("a.mp4", 32, sound=True), film("b.mp4", 9, seed=1, sound=True, tone=880)
+    options = ["--at", f"0:{under}", "--at", f"1:{top}", "--size", "32x24", "--frames", 32]
+    assert sora("animate", "it moves", *options, "-o", tmp_path / "c.mp4")[0] == 0
+    heard = tones_of(tmp_path / "c.mp4")
+    assert heard[:2] == [440] * 2 and heard[2:4] == [880] * 2 and heard[5:7] == [440] * 2, heard
+    with av.open(str(tmp_path / "c.mp4")) as container:
+        assert json.loads(container.metadata["inputs"]) == ["a.mp4", "b.mp4"]
+
+
 @pytest.mark.parametrize("command", ["connect", "animate"])
 def test_long_clips_are_never_held_whole(sora, film, tmp_path, monkeypatch, command):
     files, alive, most = [film("a.mp4", 80), film("b.mp4", 80, seed=1)], set(), 0
@@ -275,6 +289,16 @@ def test_masks_from_files(film, tmp_path):
     moving = read_mask(video, Clip(video), grid)
     assert moving.shape == (11, 4, 4)
     assert torch.equal(mask_to_cells(moving, grid), mask_to_cells(whole, grid))
+
+
+def test_what_is_transparent_in_a_mask_s_video_is_left_alone(film, tmp_path):
+    clip, grid = Clip(film(frames=1, width=32, height=24)), Grid(1, 24, 32, 8.0, Geometry(patch=(1, 2, 2)))
+    frame = Image.new("P", (32, 24), 0)
+    frame.putpalette([255, 255, 255, 250, 250, 250])
+    frame.paste(1, (0, 0, 16, 24))
+    frame.save(tmp_path / "mask.gif", transparency=0)
+    mask = read_mask(tmp_path / "mask.gif", clip, grid)
+    assert (mask[..., :2] > 0.95).all() and (mask[..., 2:] == 0).all()
 
 
 def test_deep_masks_keep_their_greys(film, tmp_path):
@@ -341,6 +365,42 @@ def test_refine_reads_a_timeline_of_the_file(sora, film, tmp_path):
     longer = film(frames=33, tags={"prompt": "0-1s: a ball; 1-2s: a star"})  # of the frames that were added
     code, said, _ = sora("refine", longer, "--size", "64x48", "-o", tmp_path / "b.mp4", "--json")
     assert code == 0 and json.loads(said.splitlines()[-1])["prompt"] == "a ball, then a star"
+
+
+def test_refine_joins_the_prompts_of_a_timeline_that_ends_well_before_the_film(sora, film, tmp_path):
+    small = film(frames=22, tags={"prompt": "0-1s: a ball; 1-2s: a star"})
+    code, said, _ = sora("refine", small, "--size", "64x48", "-o", tmp_path / "a.mp4", "--json")
+    assert code == 0 and json.loads(said.splitlines()[-1])["prompt"] == "a ball, then a star"
+
+
+@pytest.mark.parametrize("tag, times", [('{"times": 3}', 6), ('{"times": 900}', 2), ("none", 2)])
+def test_refine_shares_the_noise_of_what_its_file_shares_it_with(sora, film, tmp_path, monkeypatch, tag, times):
+    seen, filled = [], Pipeline.fill
+    monkeypatch.setattr(
+        Pipeline, "fill", lambda self, canvas, *a, **k: seen.append(canvas) or filled(self, canvas, *a, **k)
+    )
+    small = film(frames=5, height=32, tags={"prompt": "a ball", "settings": tag})
+    code, said, _ = sora("refine", small, "--size", "64x64", "-o", tmp_path / "a.mp4", "--json")
+    assert code == 0 and seen[0].scale == times == json.loads(said.splitlines()[-1])["settings"]["times"]
+
+
+@pytest.mark.parametrize("words", [["refine", "A", "--size", "64x48"], ["connect", "A", "B", "--frames", "4"]])
+def test_that_no_file_says_what_it_shows_is_said(sora, film, tmp_path, words):
+    files = {"A": film("a.mp4", 5), "B": film("b.mp4", 5, seed=1, tags={"prompt": "a ball"})}
+    code, _, err = sora(*(files.get(word, word) for word in words), "-o", tmp_path / "c.mp4")
+    assert code == 0 and "the model is free" in err
+
+
+@pytest.mark.parametrize("words", [["edit", "x"], ["reframe", "x", "--size", "64x24"], ["refine", "--size", "64x48"]])
+def test_more_than_a_minute_is_to_be_cut(sora, film, tmp_path, words):
+    code, _, err = sora(words[0], film(frames=62, fps=1), *words[1:], "-o", tmp_path / "a.mp4")
+    assert code == 2 and "in.mp4 has 62 frames at 1 fps, and at most 61 (a minute)" in one_sentence(err)
+
+
+def test_a_kind_of_file_that_cannot_be_is_refused_before_the_codec_works(sora, film, tmp_path, monkeypatch):
+    monkeypatch.setattr("sora_core.clip.read_frames", None)
+    code, _, err = sora("edit", film(fps=60), "a star", "-o", tmp_path / "a.gif")
+    assert code == 2 and "at most 50 frames per second" in one_sentence(err)
 
 
 @pytest.mark.parametrize("ending", ["mp4", "png"])
@@ -433,6 +493,12 @@ def test_inspect(sora, film, tmp_path, command):
         (["extend", "VIDEO", "a", "--seconds", "100"], "60"),
         (["extend", "VIDEO", "a", "--seconds", "nan"], "finite"),
         (["extend", "VIDEO", "a", "--context", "0"], "at least 1"),
+        (["extend", "VIDEO", "a", "--seconds", "60"], "at most 472, and extend again"),
+        (["extend", "VIDEO", "a", "--context", "500"], "choose a smaller one"),
+        (["loop", "VIDEO", "a", "--seconds", "60"], "at most 457, and extend again"),
+        (["loop", "a ball", "--context", "2"], "nothing to go on from"),
+        (["connect", "VIDEO", "VIDEO", "a", "--strength", "0.5"], "write --mode morph"),
+        (["connect", "VIDEO", "VIDEO", "a", "--mode", "morph", "--context", "2"], "write --mode bridge"),
         (["loop", "VIDEO"], "looks like a file"),
         (["loop", "none.mkv"], "none.mkv looks like a file"),
         (["loop", __file__], "looks like a file"),

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -51,7 +50,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
         check_writable(tmp_path)
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, files_of_at_most):
     script = (
         "import sys; from sora_core.files import replacing; from sora_core.errors import UserError\n"
         "try:\n"
@@ -63,7 +62,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)),
+        preexec_fn=files_of_at_most(10_000),
     )
     assert "the disk is full" in done.stdout, done.stderr
     assert os.listdir(tmp_path) == []

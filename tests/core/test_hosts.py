@@ -1,4 +1,4 @@
-"""Which ComfyUI is found on a machine, and whose torch an environment made for it sees."""
+"""Which ComfyUI is found on a machine, why none is started, and what is made from what it says."""
 
 import subprocess
 import sys
@@ -10,7 +10,9 @@ import pytest
 import requests
 import websockets
 
-from sora_core.batch.host import HostError, find_hosts
+from sora_core.batch import host
+from sora_core.batch.host import PACK, Host, HostError, Server, find_hosts
+from tests.host.languages import tables
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,6 +61,40 @@ def test_a_named_host_must_be_there(home, monkeypatch):
     monkeypatch.setenv("COMFYUI_PATH", str(home / "gone"))
     with pytest.raises(HostError, match="gone, where there is no ComfyUI"):
         find_hosts()
+
+
+def test_a_clone_just_below_the_root_lies_in_no_host(home, monkeypatch):
+    monkeypatch.setattr(host, "__file__", "/sora/sora_core/batch/host.py")
+    assert find_hosts() == []
+
+
+@pytest.mark.parametrize("system", ["a copy among the packages", "links are refused"])
+def test_a_pack_that_no_host_can_load(tmp_path, monkeypatch, system):
+    def refuse(*_, **__):
+        raise OSError(22, "A required privilege is not held by the client")
+
+    if system == "links are refused":
+        monkeypatch.setattr(Path, "symlink_to", refuse)
+        pack, said = (
+            PACK,
+            r"cannot be linked into .* \(A required privilege .*\): Windows allows it in its Developer Mode",
+        )
+    else:
+        pack, said = tmp_path, r"is no clone of the pack, .*: pip install -e \. in one"
+    server = Server(Host(comfy(tmp_path / "ComfyUI")), Path(sys.executable), pack=pack)
+    with pytest.raises(HostError, match=said):
+        server.start()
+    assert not server.folder.exists()
+
+
+def test_a_default_of_several_lines_is_one_row_of_a_help_page():
+    node = {
+        "input_order": {"required": ["text"]},
+        "input": {"required": {"text": ["STRING", {"default": "a | b\nc"}]}},
+        "output": [],
+    }
+    page = tables(node, {"inputs": {"text": {"name": "text", "tooltip": "Words."}}}, "en")
+    assert page.splitlines()[-1] == r"| text | STRING | a \| b<br>c | Words. |"
 
 
 def test_torch_that_was_lent_is_found_where_it_is(tmp_path):

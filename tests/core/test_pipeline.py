@@ -277,11 +277,16 @@ def test_moments_of_several_latent_frames_are_refused_where_they_cannot_be(pipel
 
 
 def test_networks_that_do_not_belong_together(pipeline, tiny_checkpoint):
+    from sora_core.text import TextConfig, TextEncoder
     from sora_core.vae import VAE, VAEConfig
 
     models = load(tiny_checkpoint)
     models.vae = VAE(VAEConfig(channels=8, fine_width=8, middle_width=8, coarse_width=8))
     with pytest.raises(UserError, match="8 channels and the transformer's 4"):
+        Pipeline(models)
+    models = load(tiny_checkpoint)
+    models.text = TextEncoder(TextConfig((), 32, 1, 2))
+    with pytest.raises(UserError, match="32 wide, and the transformer reads 16"):
         Pipeline(models)
     models.text = None
     with pytest.raises(UserError, match="holds no text network"):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from fractions import Fraction
@@ -366,7 +365,7 @@ def test_unknown_endings(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["mp4", "webm", "gif", "png", "jpg", "webp"])
-def test_a_full_disk(tmp_path, ending):
+def test_a_full_disk(tmp_path, ending, files_of_at_most):
     script = (
         "import sys, torch; from sora_core.video import VideoWriter; from sora_core.errors import UserError\n"
         "torch.manual_seed(0)\n"
@@ -386,7 +385,7 @@ def test_a_full_disk(tmp_path, ending):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+        preexec_fn=files_of_at_most(20_000),
     )
     assert "the disk is full" in done.stdout, done.stdout + done.stderr
     assert os.listdir(tmp_path) == []

@@ -12,7 +12,7 @@ from PIL import Image
 
 from sora_core.audio import Sound, Waveform, has_sound
 from sora_core.errors import UserError
-from sora_core.video import FORMATS, Format, FrameFolder, VideoWriter, at_rate, probe, read_frames
+from sora_core.video import FORMATS, Format, FrameFolder, VideoWriter, at_rate, probe, rate_ratio, read_frames
 
 FILES = [kind for kind in FORMATS.values() if kind.ending]
 TONE = Waveform(0.5 * np.sin(np.arange(44100) * 2 * np.pi * 440 / 44100, dtype=np.float32)[None], 44100)
@@ -211,3 +211,13 @@ def test_a_file_in_memory_is_read_like_one_on_disk(tmp_path, smooth_clip):
 )
 def test_another_rate_repeats_or_leaves_out(ratio, expected):
     assert list(at_rate(range(6), ratio)) == expected
+
+
+@pytest.mark.parametrize(
+    "one, other, same",
+    [(23.98, 24000 / 1001, True), (29.97, 30000 / 1001, True)]
+    + [pair for n in (24, 30, 60) for pair in ((n, n * 1000 / 1001, False), (n * 1000 / 1001, n, False))],
+)
+def test_rates_that_are_written_in_two_ways_are_the_same(one, other, same):
+    """Those of film and of NTSC are not: after ten minutes they are apart by 0.6 seconds."""
+    assert (rate_ratio(one, other) == 1) is same

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from sora_core.batch.host import PACK, Host, find_hosts
+from sora_core.files import replacing
 from tests.host.hosts import CACHE, environment
 
 TOOLS = ("pytest>=7.8", "pytest-aiohttp", "pytest-asyncio", "websocket-client")
@@ -25,8 +26,9 @@ def run(host: Host, arguments: list[str]) -> int:
     python = environment(host)
     tools = CACHE.parent / "host-tests"
     if not tools.exists():
-        line = [str(python), "-m", "pip", "install", "--quiet", "--target", str(tools), *TOOLS]
-        subprocess.run(line, check=True)
+        with replacing(tools, folder=True) as part:
+            line = [str(python), "-m", "pip", "install", "--quiet", "--target", str(part), *TOOLS]
+            subprocess.run(line, check=True)
     with tempfile.TemporaryDirectory(prefix="sora-execution-") as folder:
         copy = Path(folder, "ComfyUI")
         shutil.copytree(

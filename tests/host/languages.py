@@ -80,15 +80,19 @@ def tables(node: dict, said: dict, language: str) -> str:
     for name, kind, settings, group in inputs_of(node):
         words = said["inputs"][name]
         label = words["name"] + (f" ({optional})" if group == "optional" else "")
-        tooltip = words["tooltip"].replace("|", "\\|")
-        chosen = options_label(settings.get("default", ""), words)
-        lines.append(f"| {label} | {values_of(kind, settings, words)} | {chosen} | {tooltip} |")
+        chosen = cell(options_label(settings.get("default", ""), words))
+        lines.append(f"| {label} | {values_of(kind, settings, words)} | {chosen} | {cell(words['tooltip'])} |")
     if node["output"]:
         lines += ["", f"## {outputs}", "", f"| | {values} | {meaning} |", "|---|---|---|"]
         for i, kind in enumerate(node["output"]):
             words = said["outputs"][str(i)]
             lines.append(f"| {words['name']} | {kind} | {words.get('tooltip', '')} |")
     return "\n".join(lines) + "\n"
+
+
+def cell(text: str) -> str:
+    """A text inside a row of a table."""
+    return text.replace("|", "\\|").replace("\n", "<br>")
 
 
 def values_of(kind, settings: dict, words: dict) -> str:

@@ -5,7 +5,6 @@ import json
 import os
 import queue
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -294,11 +293,11 @@ def test_what_cannot_be_set_is_told_before_anything_is_queued(server, command, t
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_disk(bench, server, command, tmp_path):
+def test_a_full_disk(bench, server, command, tmp_path, files_of_at_most):
     """A limit on the size of files stands for it: the system says so in the same way, and root is not exempt."""
     asked, queued = command(3), len(server.get("/history"))
     limit = 290  # bytes: less than a record
-    running = process(asked, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    running = process(asked, preexec_fn=files_of_at_most(limit))
     _, told = running.communicate(timeout=60)
     assert running.returncode == 2 and b"the disk is full. Free some space and try again." in told, told
     assert not list((tmp_path / "out").rglob("*.*")) and len(server.get("/history")) == queued
