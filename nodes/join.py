@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..sora_core.audio import Sound
 from ..sora_core.errors import UserError
-from ..sora_core.join import restored
+from ..sora_core.join import led_over
 from ..sora_core.video import VideoWriter
 from . import host
 from .host import saving
@@ -85,15 +85,15 @@ class SoraJoinVideos(io.ComfyNode):
 
 def joined(films: list[Film], counts: list[int], shared: int, keep: str) -> Iterator[Tensor]:
     """Frames (3, H, W) of both films, the `shared` ones from the film that is kept. Where the other shows these as a
-    codec left them, its own frames beside them get back what it lost (`join.restored`)."""
+    codec left them, its own frames beside them begin as those, wherever nothing moves (`join.led_over`)."""
     whole, other = films if keep == "first" else films[::-1]
     others = (frame[None, :, None] for frame in other.frames())
     if keep == "second":
         after = next(whole.frames())[None] if shared else None
-        yield from (chunk[0, :, 0] for chunk in restored(others, 0, counts[0] - shared, after=after))
+        yield from (chunk[0, :, 0] for chunk in led_over(others, 0, counts[0] - shared, after=after))
     frame = None
     for frame in whole.frames():
         yield frame
     if keep == "first":
         before = frame[None] if shared else None
-        yield from (chunk[0, :, 0] for chunk in restored(others, shared, counts[1] - shared, before=before))
+        yield from (chunk[0, :, 0] for chunk in led_over(others, shared, counts[1] - shared, before=before))

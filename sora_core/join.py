@@ -2,8 +2,9 @@
 
 The frames of an input never pass through the codec: a film shows them as they are, and of a filled canvas only the
 frames that are new. The context that the canvas keeps is decoded in front of them, so the decoder is warm and they
-continue it exactly. What the codec loses of an input would still be seen as a jump beside it, so the new frames near it
-get that back wherever they show what it shows (`new_frames`).
+continue it exactly. What the codec loses of an input would still be seen as a jump beside it, and so would what the
+model has painted anew a little differently: wherever nothing moves, new frames begin as the input's and go over to
+themselves (`led_over`).
 
 What follows an input continues the latent of its last 1 + 4 k frames, so that the last cell ends with the last frame.
 What precedes it leads to true cells of four frames that begin with its first frame: as if they followed a still of
@@ -34,7 +35,7 @@ from .errors import UserError
 from .grid import Geometry, Grid
 
 CONTEXT = 3  # latent frames of an input that the model sees beside the new ones
-FADE = 16  # frames over which new ones get back what the codec lost of their neighbour
+FADE = 16  # frames over which new ones go over from their neighbour to themselves
 ALIKE = 0.1  # difference, of a range of 2, at which a pixel is hardly the same any more
 
 
@@ -131,20 +132,21 @@ def cut(chunks: Iterable[Tensor], first: int, count: int) -> Iterator[Tensor]:
 
 def new_frames(chunks: Iterable[Tensor], part: Part) -> Iterator[Tensor]:
     """The new frames of a part, as chunks (B, 3, n, H, W), out of what its canvas decodes to from its first frame."""
-    return restored(chunks, part.first, part.count, part.before, part.after)
+    return led_over(chunks, part.first, part.count, part.before, part.after)
 
 
-def restored(
+def led_over(
     chunks: Iterable[Tensor], first: int, count: int, before: Tensor | None = None, after: Tensor | None = None
 ) -> Iterator[Tensor]:
     """Of a decoded stream of chunks (B, 3, n, H, W) the `count` frames from number `first` on, to lie between the
     originals of the frames before and behind them, `before` and `after` (B, 3, H, W), where there are such.
 
-    What the codec lost of the frame before them, its original less its decoded pixels, is added to each pixel as far as
-    it still is what it was there, fading over `FADE` frames; so it is towards the frame behind them. With the clips'
-    own latents in place of invented ones, the step at the seam was 1.54 times the median step and is 1.26 behind an
-    input, was 1.59 and is 1.45 before one, and the new frames are nearer to the true ones (a codec of 33.2 dB, 32
-    clips).
+    Each pixel that is decoded about as in the frame before them begins as the original of that frame has it, and goes
+    over to itself in `FADE` frames; so it does towards the frame behind them. So neither what the codec loses nor what
+    a model invents a little differently, wherever nothing moves, is seen as a jump. With the clips' own latents in place
+    of invented ones (16 clips, a codec of 34.0 dB) the step at the seam is 0.9 times the median step behind an input
+    and before one, where it is 1.4 as decoded and 1.3 and 1.2 if only what the codec lost is given back; and the new
+    frames are nearer to the true ones, 34.9 for 34.5 dB behind, 34.6 for 34.3 before.
     """
     if before is None and after is None:
         yield from cut(chunks, first, count)
@@ -159,13 +161,13 @@ def restored(
         elif first <= at < end:
             shown, number = decoded, at - first
             if left is not None and number < reach:
-                shown = shown + _lost(left, before, decoded, 1 - (number + 1) / (reach + 1))
+                shown = shown + _away(decoded, left, before, 1 - (number + 1) / (reach + 1))
             waiting.append((decoded, shown))
             if after is None or len(waiting) > reach:
                 yield waiting.popleft()[1].clamp(-1, 1)[:, :, None]
         elif at == end and after is not None:
             waiting = deque(
-                (one, shown + _lost(decoded, after, one, (number + 1) / (reach + 1)))
+                (one, shown + _away(one, decoded, after, (number + 1) / (reach + 1)))
                 for number, (one, shown) in enumerate(waiting, start=reach - len(waiting))
             )
         if at >= end:
@@ -174,10 +176,10 @@ def restored(
         yield shown.clamp(-1, 1)[:, :, None]
 
 
-def _lost(decoded: Tensor, original: Tensor, frame: Tensor, fade: float) -> Tensor:
-    """What the codec lost of `original`, for the pixels of `frame` that are as those of `decoded`."""
-    alike = torch.exp(-(frame - decoded).square().mean(1, keepdim=True) / (2 * ALIKE**2))
-    return fade * alike * (original.to(decoded) - decoded)
+def _away(frame: Tensor, neighbour: Tensor, original: Tensor, fade: float) -> Tensor:
+    """What leads the pixels of a frame to the original of a neighbour, as far as both are decoded alike there."""
+    alike = torch.exp(-(frame - neighbour).square().mean(1, keepdim=True) / (2 * ALIKE**2))
+    return fade * alike * (original.to(frame) - frame)
 
 
 def paste(chunks: Iterable[Tensor], originals: Iterable[Tensor], canvas: Canvas) -> Iterator[Tensor]:

@@ -70,7 +70,7 @@ class Pipeline(Codec):
 
     Attributes:
         settings, size: this checkpoint's defaults, from the tables ``settings`` and ``size`` of its card.
-        continuing: the same for canvases that are given frames, in which the table ``continuing`` may change some.
+        continuing: the same for canvases that are given a video, in which the table ``continuing`` may change some.
 
     Raises:
         UserError: a network is missing, or they do not belong together.
@@ -140,9 +140,10 @@ class Pipeline(Codec):
     # -- making -----------------------------------------------------------------------------------------------------
 
     def settings_for(self, canvas: Canvas) -> Settings:
-        """The checkpoint's defaults for a canvas: `continuing` where it keeps a frame whole, to go on from."""
-        goes_on = bool(canvas.kept.flatten(3).all(3).any())
-        return self.continuing if goes_on else self.settings
+        """The checkpoint's defaults for a canvas: `continuing` where it keeps two latent frames in a row, so that the
+        model goes on with what moves there. An image alone is rather told what to do."""
+        whole = canvas.kept.flatten(3).all(3)
+        return self.continuing if bool((whole[..., 1:] & whole[..., :-1]).any()) else self.settings
 
     @torch.inference_mode()
     def fill(self, canvas: Canvas, prompt: Prompt, callback: Callback | None = None, **settings) -> Tensor:

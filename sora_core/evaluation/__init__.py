@@ -80,7 +80,7 @@ def run(
     about["torch"], about["device"] = torch.__version__, device
     if not setting.codec_only:
         about["settings"] = vars(setting.pipeline.settings) | changes
-        about["settings, given frames"] = vars(setting.pipeline.continuing) | changes
+        about["settings, given a video"] = vars(setting.pipeline.continuing) | changes
     results, written = {}, {}
     for name in names:
         results[name] = SECTIONS[name](setting)

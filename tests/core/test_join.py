@@ -20,6 +20,7 @@ from sora_core.join import (
     first_cell,
     head_frames,
     lay,
+    led_over,
     morph,
     new_frames,
     tail_frames,
@@ -185,6 +186,19 @@ def test_what_is_kept_is_shown_as_it_is(codec, tmp_path, smooth_clip):
         assert ((shown >= torch.minimum(there, decoded) - 1e-6) & (shown <= torch.maximum(there, decoded) + 1e-6)).all()
         if canvas.level[0, 0, 0].max() == 0:
             assert torch.equal(shown[:, :, :5], original[:, :, :5])
+
+
+def test_new_frames_go_over_from_the_originals_where_nothing_moves():
+    decoded = torch.full((1, 3, 24, 4, 8), 0.3)  # a ground that is a little off the original's 0.25
+    decoded[:, :, 5:, :, 6:] = -0.8  # and in the new frames something that was not there
+    before = torch.full((1, 3, 4, 8), 0.25)
+    shown = torch.cat(list(led_over([decoded[:, :, :9], decoded[:, :, 9:]], 5, 19, before=before)), dim=2)
+    ground = shown[0, 0, :, 0, 0]
+    assert shown.shape[2] == 19 and torch.equal(shown[..., :6], ground[:, None, None].expand(1, 3, -1, 4, 6))
+    assert abs(ground[0] - 0.25) < 0.01 and (ground.diff()[:15] > 0).all() and (ground[16:] == 0.3).all()
+    torch.testing.assert_close(shown[..., 6:], decoded[:, :, 5:, :, 6:], rtol=0, atol=1e-6)
+    backwards = torch.cat(list(led_over([decoded.flip(2)], 0, 19, after=before)), dim=2)
+    torch.testing.assert_close(backwards.flip(2), shown, rtol=0, atol=1e-6)
 
 
 def test_a_cut_takes_exactly_its_frames():

@@ -28,7 +28,7 @@ def test_the_card_gives_the_defaults(pipeline):
     assert grid.geometry == pipeline.geometry
 
 
-def test_a_canvas_that_goes_on_from_frames_has_settings_of_its_own(tiny_checkpoint):
+def test_a_canvas_that_goes_on_from_a_video_has_settings_of_its_own(tiny_checkpoint):
     models = load(tiny_checkpoint)
     pipeline = Pipeline(replace(models, card=models.card | {"continuing": {"cfg": 1.0}}))
     assert pipeline.continuing == replace(pipeline.settings, cfg=1.0), "all others are those of the card"
@@ -37,7 +37,8 @@ def test_a_canvas_that_goes_on_from_frames_has_settings_of_its_own(tiny_checkpoi
     half = replace(given, level=torch.where(torch.arange(4) < 2, given.level, torch.ones(())))  # its left half
     edited = canvases.edit(canvases.keep(latent, pipeline.grid(frames=5)), 0.5)
     assert pipeline.settings_for(given) == pipeline.continuing
-    for canvas in (canvases.empty(pipeline.grid()), half, edited):
+    image = pipeline.image_canvas(torch.zeros(3, 32, 32), pipeline.grid())
+    for canvas in (canvases.empty(pipeline.grid()), half, edited, image):
         assert pipeline.settings_for(canvas) == pipeline.settings
     assert torch.equal(pipeline.fill(given, "a ball"), pipeline.fill(given, "a ball", cfg=1.0))
     assert not torch.equal(pipeline.fill(given, "a ball"), pipeline.fill(given, "a ball", cfg=2.0))

@@ -107,7 +107,7 @@ def test_an_extended_video_gets_its_own_frames_back(server, video_in, tmp_path):
 
 
 @pytest.mark.parametrize("keep", ["first", "second"])
-def test_new_frames_get_back_what_the_codec_lost_of_their_neighbour(server, video_in, tmp_path, keep):
+def test_new_frames_go_over_from_their_neighbour_where_nothing_moves(server, video_in, tmp_path, keep):
     """The extended version is six greys darker than the original; beside it its new frames are not."""
     original, made = [100] * 10, [94] * 30
     g = Graph()

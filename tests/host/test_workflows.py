@@ -37,11 +37,22 @@ SHOWN = {  # width, height, frames
     "path", [path for path in FILES if not path.stem.startswith("wan")], ids=lambda path: path.stem
 )
 def test_a_template_guides_as_the_checkpoint_does(server, path):
-    card = Pipeline.load("bundled").settings
-    nodes = [node["inputs"] for node in server.load(path).values() if node["class_type"] == "SoraSampler"]
-    assert nodes
-    for inputs in nodes:
+    pipeline, api = Pipeline.load("bundled"), server.load(path)
+    samplers = [node["inputs"] for node in api.values() if node["class_type"] == "SoraSampler"]
+    assert samplers
+    for inputs in samplers:
+        card = pipeline.continuing if goes_on(api, inputs["latent"][0]) else pipeline.settings
         assert (inputs["cfg"], inputs["cfg_from"], inputs["cfg_to"]) == (card.cfg, *card.interval)
+
+
+def goes_on(api: dict, of: str) -> bool:
+    """Whether the latent of a node keeps a video, from which the model goes on: `Pipeline.settings_for` in a graph."""
+    made_by, inputs = api[of]["class_type"], api[of]["inputs"]
+    if made_by == "SoraEditVideo" or inputs.get("mode") == "cyclic":
+        return False
+    if made_by in ("SoraExtendVideo", "SoraLoopVideo"):
+        return api[inputs["latent"][0]]["class_type"] != "SoraEditVideo"
+    return made_by == "SoraConnectVideos"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
