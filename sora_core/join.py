@@ -143,10 +143,10 @@ def led_over(
 
     Each pixel that is decoded about as in the frame before them begins as the original of that frame has it, and goes
     over to itself in `FADE` frames; so it does towards the frame behind them. So neither what the codec loses nor what
-    a model invents a little differently, wherever nothing moves, is seen as a jump. With the clips' own latents in place
-    of invented ones (16 clips, a codec of 34.0 dB) the step at the seam is 0.9 times the median step behind an input
-    and before one, where it is 1.4 as decoded and 1.3 and 1.2 if only what the codec lost is given back; and the new
-    frames are nearer to the true ones, 34.9 for 34.5 dB behind, 34.6 for 34.3 before.
+    a model invents a little differently, wherever nothing moves, is seen as a jump. With the clips' own latents in
+    place of invented ones (16 clips, a codec of 34.0 dB) the step at the seam is 0.9 times the median step behind an
+    input and before one, where it is 1.4 as decoded, and 1.3 and 1.2 if only what the codec lost is given back; and the
+    new frames are nearer to the true ones, 34.9 for 34.5 dB behind, 34.6 for 34.3 before.
     """
     if before is None and after is None:
         yield from cut(chunks, first, count)
