@@ -77,6 +77,13 @@ def unread_sound(path: str | os.PathLike | io.BytesIO) -> str | None:
     return f"{name} is silent here: no decoder reads the kind of sound that it holds."
 
 
+def unheard(path: Path, sounds: Sequence[Sound]) -> list[str]:
+    """The sentence on sounds that the kind of file `path` is cannot hold, if there are such."""
+    if not sounds or path.suffix.lower() in CODECS:
+        return []
+    return [f"{path.name} is silent: files of its kind hold no sound."]
+
+
 class Track:
     """The audio stream of a container that is being written.
 

@@ -118,7 +118,7 @@ def fill(command: Making, asked) -> dict:
     """Fill the canvases of a film and write it."""
     from dataclasses import replace
 
-    from ..audio import CODECS
+    from ..audio import unheard
     from ..pipeline import Pipeline, describe
     from ..video import VideoWriter, check_output, is_image
 
@@ -129,8 +129,7 @@ def fill(command: Making, asked) -> dict:
     pipeline = Pipeline.load(asked.checkpoint, asked.device)
     film = command.plan(asked, pipeline)
     check_output(asked.output, film.frames)
-    if film.sounds and asked.output.suffix.lower() not in CODECS:
-        film.notes.append(f"{asked.output.name} is silent: files of its kind hold no sound.")
+    film.notes.extend(unheard(asked.output, film.sounds))
     say(film)
     given = {name: getattr(asked, name) for name in ("steps", "cfg", "negative", "solver")}
     given["seed"] = random.getrandbits(32) if asked.seed is None else asked.seed

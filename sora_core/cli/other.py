@@ -54,7 +54,7 @@ def run_reconstruct(asked) -> dict:
     import torch
     from tqdm import tqdm
 
-    from ..audio import CODECS, Sound, has_sound
+    from ..audio import Sound, has_sound, unheard
     from ..clip import Clip
     from ..codec import Codec
     from ..grid import Grid
@@ -63,11 +63,10 @@ def run_reconstruct(asked) -> dict:
 
     start = time.monotonic()
     clip = Clip(asked.file)
-    info, notes = clip.info, clip.changes
+    info = clip.info
     check_output(asked.output, info.frames)
     sounds = [Sound(asked.file, 0.0, 0.0, info.seconds)] if has_sound(asked.file) else []
-    if sounds and asked.output.suffix.lower() not in CODECS:
-        notes.append(f"{asked.output.name} is silent: files of its kind hold no sound.")
+    notes = clip.changes + unheard(asked.output, sounds)
     codec = Codec.load(asked.checkpoint, asked.device)
     Grid(1, info.height, info.width, 1.0, codec.geometry)  # refuses a size beyond the limits; the length streams
     scores = []
