@@ -26,6 +26,16 @@ STRIDES = {
     "Cosmos1CV8x8x8": (8, 8),
     "Mochi": (6, 8),
 }
+# the frames per second that their models were trained with, for latents, which do not say their own,
+RATES = {
+    "Wan21": 16.0,
+    "Wan22": 24.0,
+    "HunyuanVideo": 24.0,
+    "HunyuanVideo15": 24.0,
+    "LTXV": 25.0,
+    "Cosmos1CV8x8x8": 24.0,
+    "Mochi": 30.0,
+}
 # and the modules of the host's VAEs whose latents these make.
 CODECS = {
     "comfy.ldm.wan.vae": "Wan21",

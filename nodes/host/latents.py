@@ -9,7 +9,7 @@ from ...sora_core import canvas as canvases
 from ...sora_core.canvas import Canvas
 from ...sora_core.errors import UserError
 from ...sora_core.grid import Geometry, Grid
-from .geometry import geometry_of, size_of
+from .geometry import RATES, geometry_of, size_of
 from .model import DEFAULT_FPS
 
 
@@ -37,7 +37,8 @@ def grid_of(latent: dict, geometry: Geometry, patch_known: bool = True) -> Grid:
         )
     t, h, w = samples.shape[2:]
     if noted is None:
-        return Grid(geometry.frames(t), h * geometry.s_stride, w * geometry.s_stride, DEFAULT_FPS, geometry)
+        fps = RATES.get(geometry.codec, DEFAULT_FPS)
+        return Grid(geometry.frames(t), h * geometry.s_stride, w * geometry.s_stride, fps, geometry)
     made_for = Geometry(**noted["geometry"])
     if not patch_known:
         geometry = replace(geometry, patch=made_for.patch)

@@ -52,6 +52,18 @@ def test_a_usual_frame_rate_is_not_taken_for_the_latents_own(server, node):
         assert "give the length in frames" in refusal(server, g)
 
 
+def test_a_latent_without_a_rate_is_as_long_as_at_the_rate_of_its_model(server, latents):
+    g = Film(CASES[0])
+    half_a_minute, a_minute = (
+        g("EmptyHunyuanLatentVideo", width=64, height=48, length=frames, batch_size=1)[0] for frames in (493, 961)
+    )
+    longer = {"direction": "forward", "length": 4, "unit": "frames", "model": g.model}
+    node = g.keep(g("SoraExtendVideo", latent=half_a_minute, **longer)[0])
+    assert latents(server.run(g.api), node).shape[2] == 1 + 496 // 4
+    g.keep(g("SoraExtendVideo", latent=a_minute, **longer)[0])
+    assert "965 frames at 16 frames per second are longer than 60 seconds" in refusal(server, g)
+
+
 def test_a_window_without_room_is_refused(server):
     g = Film(CASES[0])
     g.keep(g.sample(g.latent, window=2))
