@@ -17,8 +17,9 @@ from .grid import Grid
 def check_strength(strength: float | Tensor) -> None:
     """Refuse a strength, or one of many, outside [0, 1] or NaN."""
     strength = torch.as_tensor(strength)
-    if not ((strength >= 0) & (strength <= 1)).all():  # also false for NaN
-        raise UserError("Every strength must be from 0 (keep) to 1 (invent).")
+    wrong = strength[~((strength >= 0) & (strength <= 1))]  # NaN, too
+    if wrong.numel():
+        raise UserError(f"Every strength must be from 0 (keep) to 1 (invent), not {float(wrong[0]):g}.")
 
 
 def mask_to_cells(mask: Tensor, grid: Grid) -> Tensor:
