@@ -164,6 +164,10 @@ class SoraConnectVideos(io.ComfyNode):
     def execute(cls, latent_a, latent_b, mode, length, unit, strength, model=None) -> io.NodeOutput:
         latent, latent_b = no_open_loop(latent_a), no_open_loop(latent_b)
         a, b = host.held(latent, model), host.held(latent_b, model)
+        if not host.has_rate(latent_b):  # a rate that a latent does not say cannot differ from the other's
+            b = at_rate(b, a.grid.fps)
+        elif not host.has_rate(latent):
+            a = at_rate(a, b.grid.fps)
         if a.grid.cyclic or b.grid.cyclic:
             raise UserError("A cyclic loop has no ends, so it cannot be connected.")
         if mode == "morph":
@@ -175,6 +179,10 @@ class SoraConnectVideos(io.ComfyNode):
         cut = joined.grid.geometry.frames(joined.latent.shape[2]) - joined.grid.frames
         stills = {"sora_stills": cut if host.stills_of(latent_b, b) else 0}
         return io.NodeOutput(host.canvas_to_latent(joined, latent) | stills, joined.grid.frames)
+
+
+def at_rate(canvas: Canvas, fps: float) -> Canvas:
+    return replace(canvas, grid=replace(canvas.grid, fps=fps))
 
 
 def new_frames(length: float, unit: str, latent: dict, canvas: Canvas) -> int:

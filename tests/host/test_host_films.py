@@ -64,6 +64,19 @@ def test_a_latent_without_a_rate_is_as_long_as_at_the_rate_of_its_model(server, 
     assert "965 frames at 16 frames per second are longer than 60 seconds" in refusal(server, g)
 
 
+def test_a_latent_without_a_rate_connects_with_one_of_any_rate(server, latents):
+    case = CASES[0]
+    g = Film(case)
+    size = {"width": case.width, "height": case.height, "batch_size": 1}
+    pair = g.sample(g.latent, steps=1), g.sample(g("EmptyHunyuanLatentVideo", length=case.frames, **size)[0], steps=1)
+    how = {"mode": "bridge", "length": 4, "unit": "frames", "strength": 0.9, "model": g.model}
+    both = pair, pair[::-1]
+    nodes = [g.keep(g("SoraConnectVideos", latent_a=a, latent_b=b, **how)[0]) for a, b in both]
+    result = server.run(g.api)
+    joined = 1 + (2 * case.frames + 4 - 1) // 4  # the bridge is rounded to whole latent frames
+    assert [latents(result, node).shape[2] for node in nodes] == [joined] * 2
+
+
 def test_a_window_without_room_is_refused(server):
     g = Film(CASES[0])
     g.keep(g.sample(g.latent, window=2))
