@@ -45,7 +45,7 @@ PLACES = {"center": (0.5, 0.5), "left": (0, 0.5), "right": (1, 0.5), "top": (0.5
 """Name -> (x, y): how much of the room in a larger frame lies to the left and above, see `canvas.reframe`."""
 
 
-def _whole(value, what: str, least: int = 1) -> int:
+def _whole(value, what: str, least: float = 1) -> int:
     """`value` as an int, or a sentence. Accepts numpy and torch integers; refuses bools, floats and text."""
     try:
         if isinstance(value, bool):
@@ -75,8 +75,8 @@ def _frame_rate(value) -> float:
 
 
 def _check_side(value, what: str) -> int:
-    value = _whole(value, what, least=MIN_SIDE)
-    if value > MAX_SIDE:
+    value = _whole(value, what, least=-math.inf)
+    if not MIN_SIDE <= value <= MAX_SIDE:
         raise UserError(f"The {what} must be from {MIN_SIDE} to {MAX_SIDE} pixels, not {str(value)[:20]}.")
     return value
 

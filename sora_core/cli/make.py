@@ -184,8 +184,8 @@ def look(command: Making, asked) -> dict:
         if (part.canvas.level < 1).any():
             content = (chunk[0].movedim(1, 0) for chunk in pipeline.frames(part.canvas.latent, grid))
         which = f"canvas {number} of {len(film.parts)}: " if len(film.parts) > 1 else ""
-        shown = f"frames {part.first} to {part.first + part.count - 1} are shown"
-        pictures.append(picture(part.canvas, content, f"sora {command.name}: {which}{shown}"))
+        used = f"its frames {part.first} to {part.first + part.count - 1} (from 0 on) go into the video"
+        pictures.append(picture(part.canvas, content, f"sora {command.name}: {which}{used}"))
     whole = column(pictures)
     with VideoWriter(asked.output, whole.shape[2], whole.shape[1]) as writer:
         writer.write(whole)

@@ -276,7 +276,9 @@ class _Opened:
             in_memory = isinstance(self.path, io.BytesIO)
             self.container = av.open(io.BytesIO(self.path.getvalue()) if in_memory else os.path.abspath(self.path))
         except (av.error.FFmpegError, ValueError) as error:
-            raise UserError(f"{name_of(self.path)} is no video that can be read: {_reason(error)}.") from error
+            raise UserError(
+                f"{name_of(self.path)} is no image and no video that can be read: {_reason(error)}."
+            ) from error
         if not self.container.streams.video:
             kinds = ", ".join(s.type for s in self.container.streams)
             self.container.close()

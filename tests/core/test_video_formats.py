@@ -195,7 +195,7 @@ def test_a_file_in_memory_is_read_like_one_on_disk(tmp_path, smooth_clip):
     path = write(tmp_path / "a.mp4", smooth_clip(5, 32, 32), FORMATS["mp4 H.264"])
     data = io.BytesIO(path.read_bytes())
     assert probe(data) == probe(path) and torch.equal(read(data), read(path))
-    with pytest.raises(UserError, match=r"The video is no video that can be read: .*"):
+    with pytest.raises(UserError, match=r"The video is no image and no video that can be read: .*"):
         read(io.BytesIO(b"hello" * 99))
 
 

@@ -305,7 +305,7 @@ def test_ranges_and_sizes_that_cannot_be(server, video_in):
     name, _ = video_in(frames=20)
     for settings, expected in (
         ({"start_frame": 20}, "no frame to encode"),
-        ({"width": 4, "height": 32}, "width must be at least 8"),
+        ({"width": 4, "height": 32}, "width must be from 8 to 2048 pixels"),
         ({"fps": 500.0}, "bigger than max"),
     ):
         g = Film()
