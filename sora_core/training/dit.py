@@ -38,7 +38,7 @@ from ..worlds.presence import PRESENCE
 from ..worlds.render import render
 from ..worlds.scene import sample_scene
 from .data import Clips, Reader, area, padded
-from .facts import FactsHead
+from .facts import FactsHead, shares_right
 from .levels import EvenLevels, training_levels
 from .packing import groups
 from .parallel import Ranks, noise_like, total, world_size
@@ -398,9 +398,8 @@ class DiTTask:
         logits = module.facts(*module.text.encode_texts(batch.sentences))
         entropy = F.binary_cross_entropy_with_logits(logits, batch.facts, reduction="none")
         facts = (entropy * batch.stated).sum() / total(batch.stated.sum()) * world_size()
-        right = ((logits > 0) == (batch.facts > 0)) | (batch.stated == 0)
-        metrics |= {"facts": float(facts.detach()), "sentences_right": float(right.all(1).float().mean())}
-        metrics["places"] = float(stands.detach())
+        metrics["sentences_right"], metrics["hardest_right"] = shares_right(logits, batch.facts, batch.stated)
+        metrics |= {"facts": float(facts.detach()), "places": float(stands.detach())}
         return loss + self.data.facts * facts + self.data.places * stands, metrics
 
     def _error(self, clean: Tensor, group: Group) -> Tensor:

@@ -7,15 +7,17 @@ binding that has to be learned. A caption does not state everything, so a mask s
 from .vocabulary import BACKGROUNDS, CAMERAS, COLOURS, MOTIONS, SHAPES, STYLES
 
 NAMES = tuple(COLOURS)
+COUNTER = "counter-clockwise"  # beside the motion of what turns that way; clockwise goes without saying
+MOVES = (*MOTIONS, COUNTER)
 
 # Group -> facts; the order of groups and facts is part of every text encoder that was trained with them.
 GROUPS = {
     "colour": NAMES,
     "shape": SHAPES,
-    "motion": MOTIONS,
+    "motion": MOVES,
     "colour shape": tuple(f"{c} {s}" for c in NAMES for s in SHAPES),
-    "shape motion": tuple(f"{s} {m}" for s in SHAPES for m in MOTIONS),
-    "colour motion": tuple(f"{c} {m}" for c in NAMES for m in MOTIONS),
+    "shape motion": tuple(f"{s} {m}" for s in SHAPES for m in MOVES),
+    "colour motion": tuple(f"{c} {m}" for c in NAMES for m in MOVES),
     "count": ("one thing", "two things"),
     "background": BACKGROUNDS,
     "plain colour": NAMES,
@@ -34,13 +36,14 @@ for _group, _facts in GROUPS.items():
 
 def facts(scene):
     """{group: [facts that hold in the scene]}."""
+    moves = [(thing, move) for thing in scene.things for move in (thing.motion, COUNTER)[: 1 + (thing.way < 0)]]
     held = {
         "colour": [t.colour for t in scene.things],
         "shape": [t.shape for t in scene.things],
-        "motion": [t.motion for t in scene.things],
+        "motion": [move for _, move in moves],
         "colour shape": [f"{t.colour} {t.shape}" for t in scene.things],
-        "shape motion": [f"{t.shape} {t.motion}" for t in scene.things],
-        "colour motion": [f"{t.colour} {t.motion}" for t in scene.things],
+        "shape motion": [f"{thing.shape} {move}" for thing, move in moves],
+        "colour motion": [f"{thing.colour} {move}" for thing, move in moves],
         "count": ["one thing" if len(scene.things) == 1 else "two things"],
         "background": [scene.background],
         "camera": [scene.camera],

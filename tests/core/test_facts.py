@@ -1,10 +1,11 @@
 """What the words of a caption must tell, and that it is learnt."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 
 from sora_core.text import TextConfig, TextEncoder, Tokenizer
-from sora_core.training.facts import FactsHead
+from sora_core.training.facts import FactsHead, shares_right
 from sora_core.training.optim import build_optimizer
 from sora_core.worlds.attributes import ATTRIBUTES, SLICES
 
@@ -18,13 +19,13 @@ def test_every_fact_has_a_logit_and_padding_says_nothing():
     torch.testing.assert_close(head(text[1:2, :5], mask[1:2, :5]), logits[1:2])
 
 
-def test_pairs_are_read_from_the_words_and_the_rest_from_the_summary():
+def test_pairs_and_colours_of_the_background_are_read_from_the_words_and_the_rest_from_the_summary():
     torch.manual_seed(0)
     head, text, mask = FactsHead(32), torch.randn(1, 9, 32), torch.ones(1, 9, dtype=torch.bool)
     before, text[:, 1:] = head(text, mask), torch.randn(1, 8, 32)
     changed = (head(text, mask) != before)[0]
     for group, facts in SLICES.items():
-        assert bool(changed[facts].all()) == (" " in group and group.split()[0] in ("colour", "shape")), group
+        assert bool(changed[facts].all()) == bool(changed[facts].any()) == (" " in group), group
 
 
 def test_which_of_two_things_moves_how_is_learnt_from_sentences():
@@ -57,3 +58,16 @@ def test_which_of_two_things_moves_how_is_learnt_from_sentences():
     texts, values = told(200)
     right = ((both[1](*encoder.encode_texts(texts))[:, pair] > 0) == (values > 0)).all(1)
     assert right.float().mean() > 0.95
+
+
+def test_a_group_that_is_not_learnt_shows():
+    """Nine sentences of ten state no gradient, and all else is right."""
+    facts, stated = torch.zeros(10, len(ATTRIBUTES)), torch.ones(10, len(ATTRIBUTES))
+    gradient = SLICES["gradient from"]
+    facts[:, SLICES["shape"].start] = 1
+    facts[0, gradient.start], stated[1:, gradient] = 1, 0
+    logits = facts * 2 - 1
+    assert shares_right(logits, facts, stated) == (1.0, 1.0)
+    logits[0, gradient] = logits[0, gradient].flip(0)
+    assert shares_right(logits, facts, stated) == (pytest.approx(0.9), 0.0)
+    assert shares_right(logits, facts, stated * 0) == (1.0, 1.0)
