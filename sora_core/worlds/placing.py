@@ -8,6 +8,7 @@ MARGIN = 0.025  # what stays free between a thing and the frame's edge, in short
 GAP = 0.04  # what stays free between two things
 SPIN = 120.0  # degrees in two seconds, and in all of a shorter clip
 COUNTER = 0.25  # share of what spins or orbits that does so counter-clockwise, which captions say
+LEAN = 15.0  # degrees to either side of upright; what turns begins upright and at the top of its circle, within a fifth
 
 
 class Dice:
@@ -110,7 +111,7 @@ def _plan(dice: Dice, shape, motion, count, wide, high, seconds, camera, amount)
     fields = {"size": round(size, 5), "scale": round(scale, 5)}
     box, start = [2 * reach, 2 * reach], [reach, reach]
     if shape in ("square", "triangle", "star"):
-        fields["angle"] = round(dice.uniform(-15, 15), 3)
+        fields["angle"] = round(dice.uniform(-LEAN, LEAN) * (0.2 if motion == "spin" else 1), 3)
     if motion in ("left", "right", "up", "down"):
         axis, sign = (0 if motion in ("left", "right") else 1), (1 if motion in ("right", "down") else -1)
         side = (wide, high)[axis]
@@ -128,7 +129,7 @@ def _plan(dice: Dice, shape, motion, count, wide, high, seconds, camera, amount)
         fields["cycles"] = float(max(1, round(seconds / 2)))
     elif motion == "orbit":
         radius = dice.uniform(0.16, min(0.24, 0.48 - reach - MARGIN)) if count == 1 else dice.uniform(0.12, 0.16)
-        phase = dice.uniform(0, 360)
+        phase = dice.uniform(-LEAN, LEAN) - 90
         box = [2 * reach + 2 * radius] * 2
         start = [
             box[0] / 2 + radius * math.cos(math.radians(phase)),
@@ -137,7 +138,7 @@ def _plan(dice: Dice, shape, motion, count, wide, high, seconds, camera, amount)
         fields["radius"], fields["phase"] = round(radius, 5), round(phase, 3)
         fields["cycles"] = dice.way() * (0.8 + max(0, round(seconds / 2) - 1))  # does not end where it began
     elif motion == "spin":
-        # One speed, and the caption says which way: the words settle how a thing lies at each moment.
+        # One start, one speed, and the caption says which way: the words settle how a thing lies at each moment.
         # Between latent frames, half a second apart, less than half of a star's fifth: which way stays to be seen.
         fields["spin"] = dice.way() * SPIN * max(1.0, seconds / 2)
     return {"box": box, "start": start, "fields": fields, "reach": reach}

@@ -116,6 +116,15 @@ def test_what_spins_has_one_speed_and_a_usual_way(many):
     assert set(longer) == {SPIN * 33 / 16, -SPIN * 33 / 16}
 
 
+def test_what_turns_begins_upright_or_at_the_top_of_its_circle(many):
+    """So a sentence settles how it lies at each moment, and which way it goes."""
+    things = [thing for scene in many for thing in scene.things]
+    assert max(abs(thing.angle) for thing in things if thing.motion == "spin") <= 3
+    assert 10 < max(abs(thing.angle) for thing in things if thing.motion != "spin") <= 15
+    phases = [thing.phase + 90 for thing in things if thing.motion == "orbit"]
+    assert -15 <= min(phases) < 0 < max(phases) <= 15
+
+
 def test_images_stand_still():
     for scene in _scenes(200, image=True):
         assert scene.camera == "still" and all(thing.motion == "still" for thing in scene.things)
