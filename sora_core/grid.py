@@ -45,14 +45,19 @@ PLACES = {"center": (0.5, 0.5), "left": (0, 0.5), "right": (1, 0.5), "top": (0.5
 """Name -> (x, y): how much of the room in a larger frame lies to the left and above, see `canvas.reframe`."""
 
 
-def _whole(value, what: str, least: float = 1) -> int:
+def _integer(value, what: str) -> int:
     """`value` as an int, or a sentence. Accepts numpy and torch integers; refuses bools, floats and text."""
     try:
         if isinstance(value, bool):
             raise TypeError
-        value = operator.index(value)
+        return operator.index(value)
     except TypeError:
         raise UserError(f"The {what} must be a whole number, not {str(value)[:40]!r}.") from None
+
+
+def _whole(value, what: str, least: int = 1) -> int:
+    """`value` as an int from `least` on, or a sentence."""
+    value = _integer(value, what)
     if value < least:
         raise UserError(f"The {what} must be at least {least}, not {value}.")
     return value
@@ -75,7 +80,7 @@ def _frame_rate(value) -> float:
 
 
 def _check_side(value, what: str) -> int:
-    value = _whole(value, what, least=-math.inf)
+    value = _integer(value, what)
     if not MIN_SIDE <= value <= MAX_SIDE:
         raise UserError(f"The {what} must be from {MIN_SIDE} to {MAX_SIDE} pixels, not {str(value)[:20]}.")
     return value

@@ -7,8 +7,8 @@ binding that has to be learned. A caption does not state everything, so a mask s
 from .vocabulary import BACKGROUNDS, CAMERAS, COLOURS, MOTIONS, SHAPES, STYLES
 
 NAMES = tuple(COLOURS)
-COUNTER = "counter-clockwise"  # beside the motion of what turns that way; clockwise goes without saying
-MOVES = (*MOTIONS, COUNTER)
+ANTICLOCKWISE = "counter-clockwise"  # beside the motion of what turns that way; clockwise goes without saying
+MOVES = (*MOTIONS, ANTICLOCKWISE)
 
 # Group -> facts; the order of groups and facts is part of every text encoder that was trained with them.
 GROUPS = {
@@ -36,7 +36,7 @@ for _group, _facts in GROUPS.items():
 
 def facts(scene):
     """{group: [facts that hold in the scene]}."""
-    moves = [(thing, move) for thing in scene.things for move in (thing.motion, COUNTER)[: 1 + (thing.way < 0)]]
+    moves = [(thing, move) for thing in scene.things for move in (thing.motion, ANTICLOCKWISE)[: 1 + (thing.way < 0)]]
     held = {
         "colour": [t.colour for t in scene.things],
         "shape": [t.shape for t in scene.things],

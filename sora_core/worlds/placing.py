@@ -8,7 +8,8 @@ MARGIN = 0.025  # what stays free between a thing and the frame's edge, in short
 GAP = 0.04  # what stays free between two things
 SPIN = 120.0  # degrees in two seconds, and in all of a shorter clip
 COUNTER = 0.25  # share of what spins or orbits that does so counter-clockwise, which captions say
-LEAN = 15.0  # degrees to either side of upright; what turns begins upright and at the top of its circle, within a fifth
+LEAN = 15.0  # degrees: how far things lie from upright, and what orbits begins from the top of its circle
+SPIN_LEAN = 3.0  # how far what spins begins from upright
 
 
 class Dice:
@@ -111,7 +112,8 @@ def _plan(dice: Dice, shape, motion, count, wide, high, seconds, camera, amount)
     fields = {"size": round(size, 5), "scale": round(scale, 5)}
     box, start = [2 * reach, 2 * reach], [reach, reach]
     if shape in ("square", "triangle", "star"):
-        fields["angle"] = round(dice.uniform(-LEAN, LEAN) * (0.2 if motion == "spin" else 1), 3)
+        lean = SPIN_LEAN if motion == "spin" else LEAN
+        fields["angle"] = round(dice.uniform(-lean, lean), 3)
     if motion in ("left", "right", "up", "down"):
         axis, sign = (0 if motion in ("left", "right") else 1), (1 if motion in ("right", "down") else -1)
         side = (wide, high)[axis]
