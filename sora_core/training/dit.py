@@ -42,7 +42,7 @@ from .facts import FactsHead, shares_right
 from .levels import EvenLevels, training_levels
 from .packing import groups
 from .parallel import Ranks, noise_like, total, world_size
-from .shows import Part, content, draw, pixels, places
+from .shows import LESSONS, Part, content, draw, pixels, places, teach
 
 SHEET_PROMPTS = (
     "a red ball moves to the right on a plain white background",
@@ -68,13 +68,19 @@ class Mix:
     end: float = 1.0
     captions: int = 3  # sentences per scene for the facts; the first is the clip's
     sentences: int = 0  # more sentences for the facts, each of a scene that is told and not shown
+    facts: float = 0.5  # weight of the loss of what sentences state
+    lesson: str = ""  # what its clips and images are all about (see `shows.LESSONS`)
 
     def __post_init__(self):
         object.__setattr__(self, "parts", tuple(p if isinstance(p, Part) else Part.read(p) for p in self.parts))
         bounded(self, 1, math.inf, "captions")
-        bounded(self, 0, math.inf, "sentences")
+        bounded(self, 0, math.inf, "sentences", "facts")
         if not self.parts:
             raise ValueError("needs parts")
+        if self.lesson not in ("", *LESSONS):
+            raise ValueError(f"lesson must be {' or '.join(LESSONS)}, not {self.lesson!r:.40}")
+        if self.lesson == "way" and any(part.image for part in self.parts):
+            raise ValueError("lesson way needs clips: in an image nothing turns")
         if self.weight <= 0:
             raise ValueError(f"weight must be above 0, not {self.weight}")
         if not 0 <= self.start < self.end <= 1:
@@ -89,7 +95,6 @@ class DiTTaskConfig:
     vae: str = "bundled"  # the checkpoint whose latents are learnt
     fps: float = 8.0
     empty_caption: float = 0.1  # share of clips without words, for guidance
-    facts: float = 0.5  # weight of the loss of what sentences state
     places: float = 0.1  # weight of the loss of what stands where
     first: float = 0.25  # weight of the loss of a first prediction, where [model] has an exit
     pairs: float = 0.6  # share of the clips of worlds that are drawn until two things move, each in its own way
@@ -104,7 +109,7 @@ class DiTTaskConfig:
         bounded(self, 1, math.inf, "tokens")
         bounded(self, MIN_FPS, MAX_FPS, "fps")
         bounded(self, 0, 1, "empty_caption", "pairs", "edits", "dissolves", "loops", "s_min")
-        bounded(self, 0, math.inf, "facts", "places", "first")
+        bounded(self, 0, math.inf, "places", "first")
         if self.source == "worlds" and not self.packs:
             raise ValueError("worlds need at least one pack, [[data.packs]]")
 
@@ -129,6 +134,7 @@ class Trainee(nn.Module):
         self.dit, self.text = dit, text
         self.facts = FactsHead(text.config.width)  # this and the next two stay behind when training ends
         self.places = nn.Linear(dit.config.width, len(PRESENCE))
+        nn.init.zeros_(self.places.weight)  # nothing to drive a transformer that has learnt already away from
         nn.init.constant_(self.places.bias, -3.0)  # few of the facts hold
         self.even = EvenLevels()
         self.half_way: Tensor | None = None  # tokens (N, width) after the first half of the blocks, of the last call
@@ -165,6 +171,7 @@ class Pack:
     groups: list[Group] = field(default_factory=list)
     sentences: list[str] = field(default_factory=list)  # for the facts
     facts: Tensor | None = None  # (sentences, ATTRIBUTES)
+    weight: float = 0.0  # of their loss
     stated: Tensor | None = None  # likewise: which facts a sentence settles
     packed: float | None = None  # useful tokens / budget
 
@@ -262,12 +269,15 @@ class DiTTask:
         open_packs = self._open(step)
         weights = np.array([mix.weight for mix in open_packs])
         mix = open_packs[rng.choice(len(open_packs), p=weights / weights.sum())]
-        pack = Pack()
+        pack = Pack(weight=mix.facts)
         facts, stated = [], []
         for part in mix.parts:
             size = (self.geometry.latent_frames(part.frames), part.height, part.width)
             levels = self._levels(size, int(rng.integers(2**62)))
-            shows = draw(part, rng, levels, self.geometry, d.fps, d.pairs, d.edits, d.dissolves, d.loops)
+            if mix.lesson:
+                shows = teach(mix.lesson, part, rng, levels, d.fps)
+            else:
+                shows = draw(part, rng, levels, self.geometry, d.fps, d.pairs, d.edits, d.dissolves, d.loops)
             start = int(rng.integers(part.whole - part.frames + 1)) if part.of else 0
             ours = ranks.share(part.clips)
             captions = []
@@ -400,7 +410,7 @@ class DiTTask:
         facts = (entropy * batch.stated).sum() / total(batch.stated.sum()) * world_size()
         metrics["sentences_right"], metrics["hardest_right"] = shares_right(logits, batch.facts, batch.stated)
         metrics |= {"facts": float(facts.detach()), "places": float(stands.detach())}
-        return loss + self.data.facts * facts + self.data.places * stands, metrics
+        return loss + batch.weight * facts + self.data.places * stands, metrics
 
     def _error(self, clean: Tensor, group: Group) -> Tensor:
         """The error of the velocity (b, 1, t, h, w): see `flow.loss_weight`."""

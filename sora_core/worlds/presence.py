@@ -46,7 +46,8 @@ def presence(
 ) -> Tensor:
     """(B, t, h, w, PRESENCE) in 0..1 on the latent grid of clips, of those frames of all that are `seen`: the share of
     the cell, over its frames, that holds each fact. A thing's facts hold where it is, the background's where
-    no thing is; an image has no motion, and what a style does not show is not there. `along`: see `render`."""
+    no thing is, of the colours of a gradient each as far as it goes there (to a camera that stands still); an image
+    has no motion, and what a style does not show is not there. `along`: see `render`."""
     along = along or paths(scenes, frames, height, width, device)
     cover = coverage(scenes, frames, height, width, s_stride, device, along)  # (B, 2, T, h, w)
     moments = (_now(along, height, width), _lies(scenes, along, cover, height, width, s_stride))
@@ -67,7 +68,19 @@ def presence(
             held += [f"background colour: {name}" for name in scene.background_colours]
         facts[row, 2, [_INDEX[name] for name in held]] = 1
     words = torch.einsum("bsthw,bsf->bthwf", torch.cat([cover, free[:, None]], dim=1), facts)
+    for row, scene in enumerate(scenes):
+        if scene.background == "gradient" and scene.shows_background:
+            ends = [_INDEX[f"background colour: {name}"] for name in scene.background_colours]
+            words[row][..., ends] *= _fade(scene.direction, *words.shape[2:4]).to(words)
     return torch.cat([words, moments], dim=-1).clamp(0, 1)
+
+
+def _fade(direction: str, rows: int, columns: int) -> Tensor:
+    """(rows, columns, 2): the share that either colour of a gradient has of every cell."""
+    along, across = ((torch.arange(cells) + 0.5) / cells for cells in (rows, columns))
+    along, across = along[:, None].expand(rows, columns), across.expand(rows, columns)
+    second = {"vertical": along, "horizontal": across, "diagonal": (along + across) / 2}[direction]
+    return torch.stack([1 - second, second], dim=-1)
 
 
 def _now(along: Paths, height: int, width: int) -> Tensor:

@@ -51,6 +51,23 @@ def test_facts_stand_where_their_thing_is():
         assert facts[row][..., [PRESENCE.index(name) for name in others]].sum() == 0
 
 
+@pytest.mark.parametrize("height, width", [(64, 64), (40, 72)])
+def test_colours_of_a_gradient_are_where_they_are_painted(height, width):
+    rng = np.random.default_rng(8)
+    drawn = [sample_scene(rng, aspect=width / height, image=True) for _ in range(600)]
+    chosen = [s for s in drawn if s.background == "gradient" and s.style == "flat" and not s.wall]
+    assert {s.direction for s in chosen} == {"vertical", "horizontal", "diagonal"}
+    facts = presence(chosen, 1, height, width, 4, 8)[:, 0]
+    free = F.max_pool2d(coverage(chosen, 1, height, width, 8).sum((1, 2)), 3, 1, 1) == 0  # corners reach over discs
+    painted = F.avg_pool2d((render(chosen, 1, height, width)[:, :, 0] + 1) / 2, 8)
+    for row, scene in enumerate(chosen):
+        first, second = (facts[row, ..., PRESENCE.index(f"background colour: {n}")] for n in scene.background_colours)
+        torch.testing.assert_close((first + second)[free[row]], torch.ones_like(first[free[row]]))
+        rgb = torch.tensor(scene.background_rgb)
+        told = first[..., None] * rgb[0] + second[..., None] * rgb[1]
+        torch.testing.assert_close(told[free[row]], painted[row].movedim(0, -1)[free[row]], atol=0.02, rtol=0)
+
+
 def test_an_image_has_no_motion():
     facts = presence(scenes(4), 1, 64, 48, 4, 8)
     motions = [i for i, name in enumerate(PRESENCE) if name.startswith("motion")]

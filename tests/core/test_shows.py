@@ -12,7 +12,7 @@ from sora_core.grid import Geometry
 from sora_core.sampler import euler
 from sora_core.training.dit import DiTTask, DiTTaskConfig, TextSettings
 from sora_core.training.levels import training_levels
-from sora_core.training.shows import TURNS, Part, Show, content, draw, pixels, places
+from sora_core.training.shows import LESSONS, TURNS, Part, Show, content, draw, pixels, places, teach
 from sora_core.worlds.editing import colours_for, edited, looped, recoloured, restyled, styles_for
 from sora_core.worlds.presence import PRESENCE, presence
 from sora_core.worlds.render import paths, render, render_morph
@@ -23,11 +23,14 @@ GEOMETRY = Geometry(4, 8, 16, (1, 1, 1))
 PART = Part(24, 17, 32, 32)
 
 
-def drawn(edits, dissolves, part=PART, seed=0, pairs=0.0, loops=0.0):
-    generator = torch.Generator().manual_seed(seed)
+def levels_of(part, seed=0):
     grid = (GEOMETRY.latent_frames(part.frames), part.height // 8, part.width // 8)
-    levels = partial(training_levels, grid, generator)
-    return draw(part, np.random.default_rng(seed), levels, GEOMETRY, 8.0, pairs, edits, dissolves, loops)
+    return partial(training_levels, grid, torch.Generator().manual_seed(seed))
+
+
+def drawn(edits, dissolves, part=PART, seed=0, pairs=0.0, loops=0.0):
+    rng = np.random.default_rng(seed)
+    return draw(part, rng, levels_of(part, seed), GEOMETRY, 8.0, pairs, edits, dissolves, loops)
 
 
 def test_an_edit_changes_one_thing_and_is_never_held_out():
@@ -224,3 +227,39 @@ def test_a_circle_cut_open_begins_with_its_last_latent_frame(tiny_checkpoint):
     task.module.dit.predictions = lambda segments, first: seen.extend(segments) or predictions(segments, first=first)
     task.loss(task.module, task.batch(0, 0, 1))
     torch.testing.assert_close(seen[0].x[group.circles, :, 0], seen[0].x[group.circles, :, -1])
+
+
+@pytest.mark.parametrize("lesson, frames", [("order", 1), ("order", 17), ("way", 17)])
+def test_in_a_lesson_all_that_differs_hangs_on_one_word(lesson, frames):
+    part = replace(PART, frames=frames)
+    shows = teach(lesson, part, np.random.default_rng(0), levels_of(part), 8.0)
+    scenes = [show.scene for show in shows]
+    assert len(shows) == part.clips
+    if lesson == "order":
+        assert {(scene.background, scene.direction) for scene in scenes} == {("gradient", "vertical")}
+    else:
+        assert {(len(s.things), s.things[0].motion, s.camera) for s in scenes} == {(1, "orbit", "still")}
+        assert sorted(s.things[0].way for s in scenes) == [-1] * 12 + [1] * 12
+    low, high = LESSONS[lesson]
+    for show in shows:
+        (level,) = show.level.unique().tolist()
+        assert low <= level <= high and show.level.shape == levels_of(part)(mode="whole").shape
+    assert len({float(show.level.max()) for show in shows}) == part.clips
+
+
+def test_a_pack_says_what_it_teaches_and_how_much_its_facts_weigh(tiny_checkpoint):
+    def learnt(**pack):
+        pack = {"parts": [[3, 1, 32, 32]], "captions": 1} | pack
+        model = DiTConfig(width=32, depth=2, heads=2, text_width=16, channels=4, patch=(1, 1, 1))
+        data = DiTTaskConfig(packs=[pack], vae=str(tiny_checkpoint))
+        torch.manual_seed(0)
+        task = DiTTask(model, TextSettings(merges=20, width=16, depth=1, heads=2), data)
+        batch = task.batch(0, 0, 1)
+        torch.manual_seed(0)
+        return batch, *task.loss(task.module, batch)
+
+    lesson, *_ = learnt(lesson="order")
+    assert lesson.groups[0].level.min() >= LESSONS["order"][0]
+    (_, light, metrics), (_, heavy, _) = learnt(facts=1.0), learnt(facts=11.0)
+    assert metrics["facts"] > 0.01
+    torch.testing.assert_close(heavy - light, torch.tensor(10 * metrics["facts"]), rtol=1e-4, atol=1e-4)
