@@ -155,9 +155,11 @@ def teach(lesson: str, part: Part, rng, levels: Callable[..., Tensor], fps: floa
     while len(made) < part.clips:
         size = {"aspect": part.width / part.height, "seconds": part.whole / fps}
         scene = sample_scene(rng, **size, image=part.image)
-        if lesson == "order" and scene.background == "gradient":
-            scene = replace(scene, direction="vertical")
-        elif lesson != "way" or not _circles(scene, -1 if len(made) % 2 else 1):
+        if lesson == "way":
+            suits = _circles(scene, -1 if len(made) % 2 else 1)
+        else:
+            suits, scene = scene.background == "gradient", replace(scene, direction="vertical")
+        if not suits:
             continue
         made.append(Show(scene, torch.full_like(levels(mode="whole"), rng.uniform(*LESSONS[lesson]))))
     return made
