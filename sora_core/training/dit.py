@@ -171,8 +171,8 @@ class Pack:
     groups: list[Group] = field(default_factory=list)
     sentences: list[str] = field(default_factory=list)  # for the facts
     facts: Tensor | None = None  # (sentences, ATTRIBUTES)
-    weight: float = 0.0  # of their loss
     stated: Tensor | None = None  # likewise: which facts a sentence settles
+    weight: float = 0.0  # of the loss of the facts
     packed: float | None = None  # useful tokens / budget
 
 

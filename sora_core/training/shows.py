@@ -78,6 +78,9 @@ class Part:
     def image(self) -> bool:
         return self.frames == 1
 
+    def scene(self, rng, fps: float) -> Scene:
+        return sample_scene(rng, aspect=self.width / self.height, seconds=self.whole / fps, image=self.image)
+
 
 @dataclass
 class Show:
@@ -119,12 +122,11 @@ def draw(
     """
     made = []
     for _ in range(part.clips):
-        kwargs = {"aspect": part.width / part.height, "seconds": part.whole / fps, "image": part.image}
-        scene, pair, roll = sample_scene(rng, **kwargs), rng.random() < pairs, rng.random()
+        scene, pair, roll = part.scene(rng, fps), rng.random() < pairs, rng.random()
         chance = rng.random()
         turn = "spin" if chance < TURNS["spin"] else "orbit" if chance < sum(TURNS.values()) else None
         while not part.image and not _suits(scene, pair, turn):
-            scene = sample_scene(rng, **kwargs)
+            scene = part.scene(rng, fps)
         if roll < edits and (target := edited(scene, rng)):
             source, scene = (scene, target) if rng.random() >= BACK else (target, scene)
             strength, time = float(rng.uniform(*STRENGTHS)), levels(mode="whole")
@@ -134,7 +136,7 @@ def draw(
             continue
         show = Show(scene, levels())
         if edits <= roll < edits + dissolves and (moments := geometry.latent_frames(part.frames)) >= 3:
-            show.end = sample_scene(rng, **kwargs)
+            show.end = part.scene(rng, fps)
             first, last = sorted(rng.choice(np.arange(1, moments), 2, replace=False).tolist())
             show.share = _ramp(part.frames, geometry.t_stride, first, last)
             if rng.random() < GIVEN:
@@ -153,13 +155,10 @@ def teach(lesson: str, part: Part, rng, levels: Callable[..., Tensor], fps: floa
     """The clips of a part of a lesson, each at one level."""
     made = []
     while len(made) < part.clips:
-        size = {"aspect": part.width / part.height, "seconds": part.whole / fps}
-        scene = sample_scene(rng, **size, image=part.image)
-        if lesson == "way":
-            suits = _circles(scene, -1 if len(made) % 2 else 1)
-        else:
-            suits, scene = scene.background == "gradient", replace(scene, direction="vertical")
-        if not suits:
+        scene = part.scene(rng, fps)
+        if lesson == "order" and scene.background == "gradient":
+            scene = replace(scene, direction="vertical")
+        elif lesson == "order" or not _circles(scene, way=-1 if len(made) % 2 else 1):
             continue
         made.append(Show(scene, torch.full_like(levels(mode="whole"), rng.uniform(*LESSONS[lesson]))))
     return made

@@ -6,7 +6,7 @@ scene looks the same at any size, and a camera that moves sees the world go on b
 
 import torch
 
-from .vocabulary import PALETTES
+from .vocabulary import DIRECTIONS, PALETTES
 
 PAPERS = {"charcoal": (0.84, 0.84, 0.84), "neon": (0.015, 0.015, 0.03), "blueprint": (0.09, 0.27, 0.56)}
 
@@ -83,8 +83,7 @@ def _gradient(scenes, place: Place) -> torch.Tensor:
     ends = place.u.new_tensor([scene.background_rgb for scene in scenes])  # (N, 2, 3)
     wide = place.u[..., -1:] - place.u[..., :1] + place.pixel
     across, along = place.u / wide + 0.5, place.y
-    weights = {"vertical": (0.0, 1.0), "horizontal": (1.0, 0.0), "diagonal": (0.5, 0.5)}
-    weight = place.u.new_tensor([weights[scene.direction] for scene in scenes]).reshape(-1, 2, 1, 1, 1)
+    weight = place.u.new_tensor([DIRECTIONS[scene.direction] for scene in scenes]).reshape(-1, 2, 1, 1, 1)
     first, second = ends[:, 0].reshape(-1, 3, 1, 1, 1), ends[:, 1].reshape(-1, 3, 1, 1, 1)
     return _blend(first, second, (weight[:, 0] * across + weight[:, 1] * along).clamp(0, 1))
 

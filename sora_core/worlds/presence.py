@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .render import Paths, coverage, paths
 from .scene import Scene
-from .vocabulary import BACKGROUNDS, COLOURS, CORNERS, MOTIONS, SHAPES, STYLES
+from .vocabulary import BACKGROUNDS, COLOURS, CORNERS, DIRECTIONS, MOTIONS, SHAPES, STYLES
 
 _GROUPS = {
     "shape": SHAPES,
@@ -69,7 +69,7 @@ def presence(
         facts[row, 2, [_INDEX[name] for name in held]] = 1
     words = torch.einsum("bsthw,bsf->bthwf", torch.cat([cover, free[:, None]], dim=1), facts)
     for row, scene in enumerate(scenes):
-        if scene.background == "gradient" and scene.shows_background:
+        if scene.background == "gradient":
             ends = [_INDEX[f"background colour: {name}"] for name in scene.background_colours]
             words[row][..., ends] *= _fade(scene.direction, *words.shape[2:4]).to(words)
     return torch.cat([words, moments], dim=-1).clamp(0, 1)
@@ -78,8 +78,8 @@ def presence(
 def _fade(direction: str, rows: int, columns: int) -> Tensor:
     """(rows, columns, 2): the share that either colour of a gradient has of every cell."""
     along, across = ((torch.arange(cells) + 0.5) / cells for cells in (rows, columns))
-    along, across = along[:, None].expand(rows, columns), across.expand(rows, columns)
-    second = {"vertical": along, "horizontal": across, "diagonal": (along + across) / 2}[direction]
+    of_across, of_along = DIRECTIONS[direction]
+    second = of_across * across + of_along * along[:, None]
     return torch.stack([1 - second, second], dim=-1)
 
 

@@ -225,7 +225,7 @@ def _draw(dice: Dice, aspect: float, seconds: float, image: bool, held_out: bool
         background=background,
         background_colours=names,
         background_rgb=tuple(dice.vary(unit_rgb(name)) for name in names),
-        direction=dice.choice(DIRECTIONS) if background == "gradient" else "",
+        direction=dice.choice(tuple(DIRECTIONS)) if background == "gradient" else "",
         camera=camera,
         camera_amount=amount,
         style=style,

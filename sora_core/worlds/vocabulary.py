@@ -21,7 +21,7 @@ MOTIONS = ("left", "right", "up", "down", "bounce", "orbit", "grow", "shrink", "
 CLOSED = ("bounce", "orbit", "spin")  # motions that come round to where they began by themselves
 CAMERAS = ("still", "pan_left", "pan_right", "zoom_in", "zoom_out")
 STYLES = ("flat", "charcoal", "neon", "blueprint")
-DIRECTIONS = ("vertical", "horizontal", "diagonal")  # of a gradient, from the first colour to the second
+DIRECTIONS = {"vertical": (0.0, 1.0), "horizontal": (1.0, 0.0), "diagonal": (0.5, 0.5)}  # of gradients: across, along
 
 NEON_RGB = {  # the colours that can glow, and as what
     "red": (1.0, 0.12, 0.16),
