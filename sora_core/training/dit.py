@@ -79,8 +79,8 @@ class Mix:
             raise ValueError("needs parts")
         if self.lesson not in ("", *LESSONS):
             raise ValueError(f"lesson must be {' or '.join(LESSONS)}, not {self.lesson!r:.40}")
-        if self.lesson == "way" and any(part.image for part in self.parts):
-            raise ValueError("lesson way needs clips: in an image nothing turns")
+        if self.lesson in ("way", "spin") and any(part.image for part in self.parts):
+            raise ValueError(f"lesson {self.lesson} needs clips: in an image nothing turns")
         if self.weight <= 0:
             raise ValueError(f"weight must be above 0, not {self.weight}")
         if not 0 <= self.start < self.end <= 1:

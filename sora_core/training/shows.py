@@ -13,10 +13,12 @@ thing with an outline, not the ghosts of two. A **loop** ends as it begins, seen
 open (`windows.circle`: the latent frame before the cut leads the others, so is there twice), or with its ends given.
 
 A **lesson** is for words that mean little among all else, so that 53,000 steps did not teach them: which colour a
-gradient begins with ("order"), and which way a thing turns ("way"). Nearly all that differs between its clips hangs on
-that word, at levels at which the noise hides it: gradients that all run downwards, and one thing on a circle. So seen,
-the order shows in what is predicted after 100 steps of 80 images and the way after 100 of 20 clips, of 48x48, where 200
-steps of gradients of all directions, and of all that turns, had shown neither.
+gradient begins with ("order"), which way a thing goes round a circle ("way"), and what spins ("spin"). Nearly all that
+differs between its clips hangs on that word, at levels at which the noise hides it: gradients that all run downwards,
+one thing on a circle, one large thing that spins clockwise. So seen, the order shows in what is predicted after 100
+steps of 80 images and the way after 100 of 20 clips, of 48x48, where 200 steps of gradients of all directions, and of
+all that turns, had shown neither; what spins keeps its outline after 200 of 12 clips of 64x64, where ten thousand clips
+that spin either way had left a mean of both.
 """
 
 import math
@@ -37,7 +39,8 @@ from ..worlds.render import paths, render, render_morph
 from ..worlds.scene import Scene, sample_scene
 
 TURNS = {"spin": 0.2, "orbit": 0.15}  # shares of the clips that are drawn until something does so: hardest to learn
-LESSONS = {"order": (0.8, 1.0), "way": (0.6, 1.0)}  # and between which levels they are
+LESSONS = {"order": (0.8, 1.0), "way": (0.6, 1.0), "spin": (0.5, 0.95)}  # and between which levels they are
+LARGE = 1 / 3  # of the shorter side, and more: what the lesson of spins shows
 STRENGTHS = (0.6, 0.95)  # of edits
 EARLY, BEGINNING = 0.5, 0.8  # share of edits early on their path, and where on it: there the source is still to be seen
 BACK = 0.25  # share of edits that lead from the edited scene to the plain one
@@ -158,17 +161,18 @@ def teach(lesson: str, part: Part, rng, levels: Callable[..., Tensor], fps: floa
         scene = part.scene(rng, fps)
         if lesson == "order" and scene.background == "gradient":
             scene = replace(scene, direction="vertical")
-        elif lesson == "order" or not _circles(scene, way=-1 if len(made) % 2 else 1):
+        elif lesson == "order" or not _turns(scene, lesson, way=-1 if lesson == "way" and len(made) % 2 else 1):
             continue
         made.append(Show(scene, torch.full_like(levels(mode="whole"), rng.uniform(*LESSONS[lesson]))))
     return made
 
 
-def _circles(scene: Scene, way: int) -> bool:
-    """Whether one thing orbits that way, alone, before a camera and a background that do not distract."""
+def _turns(scene: Scene, lesson: str, way: int) -> bool:
+    """Whether one thing turns as the lesson shows it, that way, before a camera and backdrop that do not distract."""
     (thing, *others) = scene.things
     plain = scene.camera == "still" and scene.background != "gradient"
-    return plain and not others and thing.motion == "orbit" and thing.way == way
+    shown = thing.motion == "orbit" if lesson == "way" else thing.motion == "spin" and thing.size >= LARGE
+    return plain and not others and shown and thing.way == way
 
 
 def _suits(scene: Scene, pair: bool, turn: str | None) -> bool:

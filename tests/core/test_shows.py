@@ -12,7 +12,7 @@ from sora_core.grid import Geometry
 from sora_core.sampler import euler
 from sora_core.training.dit import DiTTask, DiTTaskConfig, TextSettings
 from sora_core.training.levels import training_levels
-from sora_core.training.shows import LESSONS, TURNS, Part, Show, content, draw, pixels, places, teach
+from sora_core.training.shows import LARGE, LESSONS, TURNS, Part, Show, content, draw, pixels, places, teach
 from sora_core.worlds.editing import colours_for, edited, looped, recoloured, restyled, styles_for
 from sora_core.worlds.presence import PRESENCE, presence
 from sora_core.worlds.render import paths, render, render_morph
@@ -229,7 +229,7 @@ def test_a_circle_cut_open_begins_with_its_last_latent_frame(tiny_checkpoint):
     torch.testing.assert_close(seen[0].x[group.circles, :, 0], seen[0].x[group.circles, :, -1])
 
 
-@pytest.mark.parametrize("lesson, frames", [("order", 1), ("order", 17), ("way", 17)])
+@pytest.mark.parametrize("lesson, frames", [("order", 1), ("order", 17), ("way", 17), ("spin", 17)])
 def test_in_a_lesson_all_that_differs_hangs_on_one_word(lesson, frames):
     part = replace(PART, frames=frames)
     shows = teach(lesson, part, np.random.default_rng(0), levels_of(part), 8.0)
@@ -238,8 +238,10 @@ def test_in_a_lesson_all_that_differs_hangs_on_one_word(lesson, frames):
     if lesson == "order":
         assert {(scene.background, scene.direction) for scene in scenes} == {("gradient", "vertical")}
     else:
-        assert {(len(s.things), s.things[0].motion, s.camera) for s in scenes} == {(1, "orbit", "still")}
-        assert sorted(s.things[0].way for s in scenes) == [-1] * 12 + [1] * 12
+        motion, ways = ("spin", [1] * 24) if lesson == "spin" else ("orbit", [-1] * 12 + [1] * 12)
+        assert {(len(s.things), s.things[0].motion, s.camera) for s in scenes} == {(1, motion, "still")}
+        assert sorted(s.things[0].way for s in scenes) == ways
+        assert lesson != "spin" or min(s.things[0].size for s in scenes) >= LARGE
     low, high = LESSONS[lesson]
     for show in shows:
         (level,) = show.level.unique().tolist()

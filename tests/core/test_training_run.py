@@ -405,8 +405,14 @@ PARTS = [[1, 5, 32, 32]]
         ("dit", "data", {"packs": [{"parts": PARTS, "weight": 0}]}, "[[data.packs]] weight must be above 0"),
         ("dit", "data", {"packs": [{"parts": PARTS, "start": 1.0}]}, "[[data.packs]] start and end must be "),
         ("dit", "data", {"packs": [{"parts": PARTS, "facts": -1}]}, "[[data.packs]] facts must be at least 0, not -1."),
-        ("dit", "data", {"packs": [{"parts": PARTS, "lesson": "x"}]}, "[[data.packs]] lesson must be order or way, "),
+        ("dit", "data", {"packs": [{"parts": PARTS, "lesson": "x"}]}, "[[data.packs]] lesson must be order or way or "),
         ("dit", "data", {"packs": [{"parts": [[1, 1, 32, 32]], "lesson": "way"}]}, "[[data.packs]] lesson way needs "),
+        (
+            "dit",
+            "data",
+            {"packs": [{"parts": [[1, 1, 32, 32]], "lesson": "spin"}]},
+            "[[data.packs]] lesson spin needs ",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_is_named(kind, table, settings, says, config):
