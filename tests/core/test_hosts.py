@@ -1,8 +1,10 @@
 """Which ComfyUI is found on a machine, why none is started, and what is made from what it says."""
 
+import os
 import subprocess
 import sys
 import sysconfig
+import time
 import venv
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import websockets
 
 from sora_core.batch import host
 from sora_core.batch.host import PACK, Host, HostError, Server, find_hosts
+from tests.host import demo
 from tests.host.languages import tables
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +48,17 @@ def test_the_workspaces_of_comfy_cli_come_before_the_usual_place(home):
     chosen, recent = comfy(home / "100% mine"), comfy(home / "last")
     note(home, f"[DEFAULT]\ndefault_workspace = {chosen}\nrecent_workspace = {recent}\n")
     assert [host.path for host in find_hosts()] == [chosen, recent, usual, beside]
+
+
+def test_a_demo_without_a_network_soon_says_that_no_host_can_be_had(home, monkeypatch):
+    for name, value in {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_CONFIG_FILE": os.devnull}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
+    comfy(home / "comfy" / "ComfyUI")
+    began = time.monotonic()
+    with pytest.raises(HostError, match="packages that ComfyUI requires cannot be reached"):
+        demo.in_host("a red ball", home / "demo.mp4")
+    assert time.monotonic() - began < demo.NETWORK_SECONDS + 15  # the second 15: looking at interpreters, busy machines
 
 
 @pytest.mark.parametrize("text", ["nonsense", "[DEFAULT]\nrecent_workspace = /nowhere\n", ""])

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from sora_core.batch.host import PACK, Host, HostError, Server, find_hosts, interpreter, is_host
 from sora_core.video import contact_sheet, read_frames
-from tests.host.hosts import CACHE, environment
+from tests.host.hosts import CACHE, environment, has_environment
 
 WORKFLOW = PACK / "workflows" / "text_to_video.json"
 NETWORK_SECONDS = 15  # what an unreachable network may cost in all
@@ -62,7 +62,7 @@ def in_host(prompt: str, video: Path) -> None:
     hosts = find_hosts()
     host = hosts[0] if hosts else obtain()
     print(f"ComfyUI {host.version} in {host.path}", flush=True)
-    if host.python is None and not any(CACHE.glob("*/ready")) and not reachable_packages():
+    if not has_environment(host) and not reachable_packages():
         raise HostError("The packages that ComfyUI requires cannot be reached")
     python = environment(host, pip_options=("--timeout", str(NETWORK_SECONDS), "--retries", "1"))
     with Server(host, python) as server:

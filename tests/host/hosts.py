@@ -26,11 +26,10 @@ def environment(host: Host, *, pip_options: tuple[str, ...] = (), log: Path | No
         return host.python
     base, extra_site = base_interpreter()
     versions = installed_versions(base, extra_site)
-    requirements = [host.path / "requirements.txt", PACK / "requirements.txt"]
-    key = json.dumps([str(base), sorted(versions.items()), [file.read_text() for file in requirements]])
-    folder = CACHE / hashlib.sha256(key.encode()).hexdigest()[:16]
+    requirements = requirements_of(host)
+    folder = place_of(base, versions, requirements)
     python = interpreter(folder)
-    if (folder / "ready").exists() and works(python):
+    if ready(folder):
         return python
 
     shutil.rmtree(folder, ignore_errors=True)
@@ -48,6 +47,26 @@ def environment(host: Host, *, pip_options: tuple[str, ...] = (), log: Path | No
         raise HostError(f"The environment made for {host.path} cannot import torch and aiohttp; delete {folder}.")
     (folder / "ready").write_text(host.version)
     return python
+
+
+def has_environment(host: Host) -> bool:
+    """Whether `environment` has nothing to install for a host."""
+    base, extra_site = base_interpreter()
+    return bool(host.python) or ready(place_of(base, installed_versions(base, extra_site), requirements_of(host)))
+
+
+def requirements_of(host: Host) -> list[Path]:
+    return [host.path / "requirements.txt", PACK / "requirements.txt"]
+
+
+def place_of(base: Path, versions: dict[str, str], requirements: list[Path]) -> Path:
+    """The folder of the environment for these."""
+    key = json.dumps([str(base), sorted(versions.items()), [file.read_text() for file in requirements]])
+    return CACHE / hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def ready(folder: Path) -> bool:
+    return (folder / "ready").exists() and works(interpreter(folder))
 
 
 def base_interpreter() -> tuple[Path, str]:
