@@ -20,6 +20,7 @@ from ..canvas import Canvas
 from ..change import against_median, steps_of
 from ..grid import MIN_SIDE, Grid
 from ..quality import psnr
+from ..video import fit
 from ..worlds.caption import caption, then
 from ..worlds.editing import colours_for, recoloured, restyled, styles_for
 from ..worlds.scene import Scene
@@ -224,10 +225,12 @@ def sizes_agree(setting: Setting) -> Result:
         prompts, seed = [case.prompt for case in group], group[0].seed
         small = pipeline.fill(canvases.empty(grid, len(group), pipeline.device), prompts, seed=seed, **setting.changes)
         large = replace(canvases.empty(full, len(group), pipeline.device), scale=2)
-        refined = canvases.refine(canvases.keep(small, grid), full.width, full.height, REFINE_STRENGTH)
-        preview = torch.cat(list(pipeline.frames(small, grid)), dim=2).cpu()
+        preview = torch.cat(list(pipeline.frames(small, grid)), dim=2)
+        frames = fit(preview.transpose(1, 2).flatten(0, 1), full.width, full.height)  # as pixels, as `sora refine` does
+        latent = pipeline.encode(frames.unflatten(0, (len(group), -1)).transpose(1, 2))
+        refined = replace(canvases.edit(canvases.keep(latent, full), REFINE_STRENGTH), scale=2)
         both = (setting.clips(canvas, group) for canvas in (large, refined))
-        for case, a, b, c in zip(group, preview, *both, strict=True):
+        for case, a, b, c in zip(group, preview.cpu(), *both, strict=True):
             seen, others = score(a), (score(b), score(c))
             same.append(_same_composition(seen, others[0]))
             after_refine.append(_same_composition(seen, others[1]))

@@ -39,6 +39,7 @@ from ..worlds.render import paths, render, render_morph
 from ..worlds.scene import Scene, sample_scene
 
 TURNS = {"spin": 0.2, "orbit": 0.15}  # shares of the clips that are drawn until something does so: hardest to learn
+CLOCKWISE = 0.7  # share of the clips in which nothing spins the other way: the word for it is not read, and blurs spins
 LESSONS = {"order": (0.8, 1.0), "way": (0.6, 1.0), "spin": (0.5, 0.95)}  # and between which levels they are
 LARGE = 1 / 3  # of the shorter side, and more: what the lesson of spins shows
 STRENGTHS = (0.6, 0.95)  # of edits
@@ -128,7 +129,8 @@ def draw(
         scene, pair, roll = part.scene(rng, fps), rng.random() < pairs, rng.random()
         chance = rng.random()
         turn = "spin" if chance < TURNS["spin"] else "orbit" if chance < sum(TURNS.values()) else None
-        while not part.image and not _suits(scene, pair, turn):
+        clockwise = rng.random() < CLOCKWISE
+        while not part.image and not _suits(scene, pair, turn, clockwise):
             scene = part.scene(rng, fps)
         if roll < edits and (target := edited(scene, rng)):
             source, scene = (scene, target) if rng.random() >= BACK else (target, scene)
@@ -175,10 +177,11 @@ def _turns(scene: Scene, lesson: str, way: int) -> bool:
     return plain and not others and shown and thing.way == way
 
 
-def _suits(scene: Scene, pair: bool, turn: str | None) -> bool:
-    """Whether two things move, each in its own way, and whether one turns so, where that is asked for."""
+def _suits(scene: Scene, pair: bool, turn: str | None, clockwise: bool) -> bool:
+    """Whether two things move, each in its own way, one turns so, and what spins does so clockwise, where asked for."""
     motions = {thing.motion for thing in scene.things}
-    return (len(motions) == 2 or not pair) and (turn is None or turn in motions)
+    back = any(thing.motion == "spin" and thing.way < 0 for thing in scene.things)
+    return (len(motions) == 2 or not pair) and (turn is None or turn in motions) and not (clockwise and back)
 
 
 def _closes(part: Part, geometry: Geometry) -> bool:

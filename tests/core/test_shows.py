@@ -12,8 +12,9 @@ from sora_core.grid import Geometry
 from sora_core.sampler import euler
 from sora_core.training.dit import DiTTask, DiTTaskConfig, TextSettings
 from sora_core.training.levels import training_levels
-from sora_core.training.shows import LARGE, LESSONS, TURNS, Part, Show, content, draw, pixels, places, teach
+from sora_core.training.shows import CLOCKWISE, LARGE, LESSONS, TURNS, Part, Show, content, draw, pixels, places, teach
 from sora_core.worlds.editing import colours_for, edited, looped, recoloured, restyled, styles_for
+from sora_core.worlds.placing import COUNTER
 from sora_core.worlds.presence import PRESENCE, presence
 from sora_core.worlds.render import paths, render, render_morph
 from sora_core.worlds.scene import is_held_out, sample_scene
@@ -72,6 +73,14 @@ def test_what_is_hard_to_learn_is_drawn_more_often(motion):
     usual = share(sample_scene(rng) for _ in range(1000))
     more = share(show.scene for seed in range(40) for show in drawn(0, 0, seed=seed))
     assert abs(more - (TURNS[motion] + (1 - TURNS[motion]) * usual)) < 0.05 < TURNS[motion]
+
+
+def test_most_of_what_spins_does_so_clockwise():
+    shows = [show for seed in range(60) for show in drawn(0, 0, seed=seed)]
+    ways = {motion: [t.way for s in shows for t in s.scene.things if t.motion == motion] for motion in TURNS}
+    share = {motion: of.count(-1) / len(of) for motion, of in ways.items()}
+    kept = (1 - CLOCKWISE) * COUNTER  # of those that the world has, beside all that go clockwise
+    assert abs(share["spin"] - kept / (kept + 1 - COUNTER)) < 0.04 and abs(share["orbit"] - COUNTER) < 0.06
 
 
 def test_edits_by_name():
