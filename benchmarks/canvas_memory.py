@@ -26,6 +26,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from vae_memory import GIVE_BACK
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 LONG = {f"{seconds} s at {fps} fps": (seconds, fps) for fps in (8, 24) for seconds in (10, 60)}
@@ -113,7 +115,7 @@ def main() -> None:
 
     def peak(job: str, size: str, after_loading: bool = False) -> int:
         command = [sys.executable, __file__, "--job", job, "--checkpoint", asked.checkpoint, "--size", size]
-        kept = {"MALLOC_MMAP_THRESHOLD_": str(128 * 1024)} if after_loading else {}
+        kept = GIVE_BACK if after_loading else {}
         seen = []
         for _ in range(asked.repeats):
             command_line = [*command, "--steps", str(asked.steps)]

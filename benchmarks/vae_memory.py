@@ -23,6 +23,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": str(128 * 1024)}  # environment in which glibc gives large blocks back
+
 
 def measure(job: str, checkpoint: str, size: tuple[int, int], frames: int) -> int:
     """Peak resident memory in bytes of this process after one job."""
@@ -70,8 +72,8 @@ def main() -> None:
 
     def peak(job: str, frames: int) -> int:
         command = [sys.executable, __file__, "--job", job, "--checkpoint", asked.checkpoint, "--size", asked.size]
-        environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": str(128 * 1024)}
-        done = subprocess.run([*command, "--frames", str(frames)], capture_output=True, text=True, env=environment)
+        command += ["--frames", str(frames)]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | GIVE_BACK)
         if done.returncode:
             raise SystemExit(done.stderr)
         return int(done.stdout)

@@ -161,20 +161,22 @@ def teach(lesson: str, part: Part, rng, levels: Callable[..., Tensor], fps: floa
     made = []
     while len(made) < part.clips:
         scene = part.scene(rng, fps)
-        if lesson == "order" and scene.background == "gradient":
-            scene = replace(scene, direction="vertical")
-        elif lesson == "order" or not _turns(scene, lesson, way=-1 if lesson == "way" and len(made) % 2 else 1):
-            continue
-        made.append(Show(scene, torch.full_like(levels(mode="whole"), rng.uniform(*LESSONS[lesson]))))
+        if lesson == "order":
+            teaches, scene = scene.background == "gradient", replace(scene, direction="vertical")
+        elif lesson == "way":
+            teaches = _alone(scene, "orbit", way=-1 if len(made) % 2 else 1)
+        else:
+            teaches = _alone(scene, "spin", way=1) and scene.things[0].size >= LARGE
+        if teaches:
+            made.append(Show(scene, torch.full_like(levels(mode="whole"), rng.uniform(*LESSONS[lesson]))))
     return made
 
 
-def _turns(scene: Scene, lesson: str, way: int) -> bool:
-    """Whether one thing turns as the lesson shows it, that way, before a camera and backdrop that do not distract."""
+def _alone(scene: Scene, motion: str, way: int) -> bool:
+    """Whether one thing moves so, that way, alone, before a camera and a background that do not distract."""
     (thing, *others) = scene.things
     plain = scene.camera == "still" and scene.background != "gradient"
-    shown = thing.motion == "orbit" if lesson == "way" else thing.motion == "spin" and thing.size >= LARGE
-    return plain and not others and shown and thing.way == way
+    return plain and not others and thing.motion == motion and thing.way == way
 
 
 def _suits(scene: Scene, pair: bool, turn: str | None, clockwise: bool) -> bool:

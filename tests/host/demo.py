@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from sora_core.batch.host import PACK, Host, HostError, Server, find_hosts, interpreter, is_host
 from sora_core.video import contact_sheet, read_frames
-from tests.host.hosts import CACHE, environment, has_environment
+from tests.host.hosts import CACHE, environment
 
 WORKFLOW = PACK / "workflows" / "text_to_video.json"
 NETWORK_SECONDS = 15  # what an unreachable network may cost in all
@@ -62,9 +62,8 @@ def in_host(prompt: str, video: Path) -> None:
     hosts = find_hosts()
     host = hosts[0] if hosts else obtain()
     print(f"ComfyUI {host.version} in {host.path}", flush=True)
-    if not has_environment(host) and not reachable_packages():
-        raise HostError("The packages that ComfyUI requires cannot be reached")
-    python = environment(host, pip_options=("--timeout", str(NETWORK_SECONDS), "--retries", "1"))
+    options = ("--timeout", str(NETWORK_SECONDS), "--retries", "1")
+    python = environment(host, pip_options=options, before=reach_packages)
     with Server(host, python) as server:
         workflow = server.load(WORKFLOW, {"Prompt.text": prompt})
         with Progress(workflow) as progress:
@@ -109,8 +108,12 @@ def obtain() -> Host:
     return Host(workspace)
 
 
-def reachable_packages() -> bool:
-    """Whether pip, as it is set up here, can fetch a package; asked before it tries dozens."""
+def reach_packages() -> None:
+    """Let pip, as it is set up here, fetch one package, before it tries dozens.
+
+    Raises:
+        HostError: it cannot.
+    """
     with tempfile.TemporaryDirectory() as folder:
         line = [
             sys.executable,
@@ -126,9 +129,9 @@ def reachable_packages() -> bool:
             "einops",
         ]
         try:
-            return subprocess.run(line, cwd=folder, capture_output=True, timeout=NETWORK_SECONDS).returncode == 0
-        except subprocess.TimeoutExpired:
-            return False
+            subprocess.run(line, cwd=folder, capture_output=True, timeout=NETWORK_SECONDS, check=True)
+        except subprocess.SubprocessError:
+            raise HostError("The packages that ComfyUI requires cannot be reached") from None
 
 
 class Progress:

@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from sora_core.batch.host import PACK, Host, HostError, interpreter, works
@@ -16,22 +17,31 @@ CACHE = PACK / ".cache" / "host-envs"
 OURS_TO_KEEP = ("torch", "torchvision", "torchaudio")  # gigabytes: what the interpreter has is never fetched again
 
 
-def environment(host: Host, *, pip_options: tuple[str, ...] = (), log: Path | None = None) -> Path:
+def environment(
+    host: Host,
+    *,
+    pip_options: tuple[str, ...] = (),
+    log: Path | None = None,
+    before: Callable[[], None] = lambda: None,
+) -> Path:
     """The interpreter for a host: its own `.venv` or `venv` if it has one that works, else one made here.
 
     What is made sees the packages of the interpreter that has torch (nothing of torch is installed again), adds the
-    host's requirements and this pack's, and is kept in `.cache/host-envs` under a hash of all of that.
+    host's requirements and this pack's, and is kept in `.cache/host-envs` under a hash of all of that. `before` is
+    called only where one has to be made, first.
     """
     if host.python:
         return host.python
     base, extra_site = base_interpreter()
     versions = installed_versions(base, extra_site)
-    requirements = requirements_of(host)
-    folder = place_of(base, versions, requirements)
+    requirements = [host.path / "requirements.txt", PACK / "requirements.txt"]
+    key = json.dumps([str(base), sorted(versions.items()), [file.read_text() for file in requirements]])
+    folder = CACHE / hashlib.sha256(key.encode()).hexdigest()[:16]
     python = interpreter(folder)
-    if ready(folder):
+    if (folder / "ready").exists() and works(python):
         return python
 
+    before()
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     command([str(base), "-m", "venv", "--system-site-packages", str(folder)], log)
@@ -47,26 +57,6 @@ def environment(host: Host, *, pip_options: tuple[str, ...] = (), log: Path | No
         raise HostError(f"The environment made for {host.path} cannot import torch and aiohttp; delete {folder}.")
     (folder / "ready").write_text(host.version)
     return python
-
-
-def has_environment(host: Host) -> bool:
-    """Whether `environment` has nothing to install for a host."""
-    base, extra_site = base_interpreter()
-    return bool(host.python) or ready(place_of(base, installed_versions(base, extra_site), requirements_of(host)))
-
-
-def requirements_of(host: Host) -> list[Path]:
-    return [host.path / "requirements.txt", PACK / "requirements.txt"]
-
-
-def place_of(base: Path, versions: dict[str, str], requirements: list[Path]) -> Path:
-    """The folder of the environment for these."""
-    key = json.dumps([str(base), sorted(versions.items()), [file.read_text() for file in requirements]])
-    return CACHE / hashlib.sha256(key.encode()).hexdigest()[:16]
-
-
-def ready(folder: Path) -> bool:
-    return (folder / "ready").exists() and works(interpreter(folder))
 
 
 def base_interpreter() -> tuple[Path, str]:
