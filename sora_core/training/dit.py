@@ -79,8 +79,8 @@ class Mix:
             raise ValueError("needs parts")
         if self.lesson not in ("", *LESSONS):
             raise ValueError(f"lesson must be {' or '.join(LESSONS)}, not {self.lesson!r:.40}")
-        if self.lesson in ("way", "spin") and any(part.image for part in self.parts):
-            raise ValueError(f"lesson {self.lesson} needs clips: in an image nothing turns")
+        if self.lesson not in ("", "order") and any(part.image for part in self.parts):
+            raise ValueError(f"lesson {self.lesson} needs clips: in an image nothing moves")
         if self.weight <= 0:
             raise ValueError(f"weight must be above 0, not {self.weight}")
         if not 0 <= self.start < self.end <= 1:
@@ -189,6 +189,9 @@ class DiTTask:
         headers = [read_header(path) for path in resolve(data.vae, ("vae",))]
         self.vae_hash = next(h.metadata["modelspec.hash_sha256"] for h in headers if "vae" in h.networks)
         self.geometry = replace(geometry_of(self.vae, None), patch=model.patch)
+        bridges = [part.frames for mix in data.packs if mix.lesson == "bridge" for part in mix.parts]
+        if bridges and min(bridges) <= (two := self.geometry.frames(2)):
+            raise UserError(f"[[data.packs]] lesson bridge needs clips of more than {two} frames, not {min(bridges)}.")
         for name, own, what, other in (
             ("channels", model.channels, "of [data] vae", self.vae.config.channels),
             ("text_width", model.text_width, "the width in [text]", text.width),
@@ -275,7 +278,7 @@ class DiTTask:
             size = (self.geometry.latent_frames(part.frames), part.height, part.width)
             levels = self._levels(size, int(rng.integers(2**62)))
             if mix.lesson:
-                shows = teach(mix.lesson, part, rng, levels, d.fps)
+                shows = teach(mix.lesson, part, rng, levels, self.geometry, d.fps)
             else:
                 shows = draw(part, rng, levels, self.geometry, d.fps, d.pairs, d.edits, d.dissolves, d.loops)
             start = int(rng.integers(part.whole - part.frames + 1)) if part.of else 0

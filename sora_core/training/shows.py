@@ -12,13 +12,14 @@ that have nothing in common. On the way a thing goes to the place of the other s
 thing with an outline, not the ghosts of two. A **loop** ends as it begins, seen as a sampler sees a circle that it cut
 open (`windows.circle`: the latent frame before the cut leads the others, so is there twice), or with its ends given.
 
-A **lesson** is for words that mean little among all else, so that 53,000 steps did not teach them: which colour a
-gradient begins with ("order"), which way a thing goes round a circle ("way"), and what spins ("spin"). Nearly all that
-differs between its clips hangs on that word, at levels at which the noise hides it: gradients that all run downwards,
-one thing on a circle, one large thing that spins clockwise. So seen, the order shows in what is predicted after 100
-steps of 80 images and the way after 100 of 20 clips, of 48x48, where 200 steps of gradients of all directions, and of
-all that turns, had shown neither; what spins keeps its outline after 200 of 12 clips of 64x64, where ten thousand clips
-that spin either way had left a mean of both.
+A **lesson** is for what is rare or means little among all else, so that 53,000 steps did not teach it: which colour a
+gradient begins with ("order"), which way a thing goes round a circle ("way"), what spins ("spin"), what orbits beside
+another thing ("orbit"), and how one clip leads to the next ("bridge"). Nearly all that differs between its clips hangs
+on that, at levels at which the noise hides it: gradients that all run downwards, one thing on a circle, one large thing
+that spins clockwise. So seen, the order shows in what is predicted after 100 steps of 80 images and the way after 100
+of 20 clips, of 48x48, where 200 steps of gradients of all directions, and of all that turns, had shown neither; what
+spins keeps its outline after 200 of 12 clips of 64x64, where ten thousand clips that spin either way had left a mean of
+both.
 """
 
 import math
@@ -40,7 +41,13 @@ from ..worlds.scene import Scene, sample_scene
 
 TURNS = {"spin": 0.2, "orbit": 0.15}  # shares of the clips that are drawn until something does so: hardest to learn
 CLOCKWISE = 0.7  # share of the clips in which nothing spins the other way: the word for it is not read, and blurs spins
-LESSONS = {"order": (0.8, 1.0), "way": (0.6, 1.0), "spin": (0.5, 0.95)}  # and between which levels they are
+LESSONS = {  # and between which levels they are
+    "order": (0.8, 1.0),
+    "way": (0.6, 1.0),
+    "spin": (0.5, 0.95),
+    "orbit": (0.5, 0.95),
+    "bridge": (0.1, 1.0),
+}
 LARGE = 1 / 3  # of the shorter side, and more: what the lesson of spins shows
 STRENGTHS = (0.6, 0.95)  # of edits
 EARLY, BEGINNING = 0.5, 0.8  # share of edits early on their path, and where on it: there the source is still to be seen
@@ -141,12 +148,10 @@ def draw(
             continue
         show = Show(scene, levels())
         if edits <= roll < edits + dissolves and (moments := geometry.latent_frames(part.frames)) >= 3:
-            show.end = part.scene(rng, fps)
+            end = part.scene(rng, fps)
             first, last = sorted(rng.choice(np.arange(1, moments), 2, replace=False).tolist())
-            show.share = _ramp(part.frames, geometry.t_stride, first, last)
-            if rng.random() < GIVEN:
-                show.level = levels(mode="whole").clone()
-                show.level[: first // geometry.patch[0]], show.level[-(-last // geometry.patch[0]) :] = 0, 0
+            level = levels(mode="whole") if (given := rng.random() < GIVEN) else show.level
+            show = _dissolve(scene, end, first, last, level, given, part, geometry)
         of_loops = 0 <= roll - edits - dissolves < loops and _closes(part, geometry)
         if of_loops and (loop := looped(scene, float(rng.random()))):
             show = Show(loop, levels(mode="ends"))
@@ -156,19 +161,41 @@ def draw(
     return made
 
 
-def teach(lesson: str, part: Part, rng, levels: Callable[..., Tensor], fps: float) -> list[Show]:
-    """The clips of a part of a lesson, each at one level."""
-    made = []
+def _dissolve(
+    scene: Scene, end: Scene, first: int, last: int, level: Tensor, given: bool, part: Part, geometry: Geometry
+) -> Show:
+    """From one scene to another, between the last frame before latent frame `first` and the first frame of `last`.
+
+    given: what lies outside is clean, as it is when a canvas connects two videos.
+    """
+    level, patch = level.clone(), geometry.patch[0]
+    if given:
+        level[: first // patch], level[-(-last // patch) :] = 0, 0
+    return Show(scene, level, end=end, share=_ramp(part.frames, geometry.t_stride, first, last))
+
+
+def teach(lesson: str, part: Part, rng, levels: Callable[..., Tensor], geometry: Geometry, fps: float) -> list[Show]:
+    """The clips of a part of a lesson, all that is new in each at one level."""
+    made, moments = [], geometry.latent_frames(part.frames)
+    new, margin = max(1, 2 * moments // 5), max(1, moments // 5)  # of a bridge: as long as what is given of each clip
     while len(made) < part.clips:
         scene = part.scene(rng, fps)
+        level = torch.full_like(levels(mode="whole"), rng.uniform(*LESSONS[lesson]))
+        if lesson == "bridge":
+            if _single(scene) and _single(end := part.scene(rng, fps)):
+                first = int(rng.integers(margin, moments - margin - new + 1))
+                made.append(_dissolve(scene, end, first, first + new, level, True, part, geometry))
+            continue
         if lesson == "order":
             teaches, scene = scene.background == "gradient", replace(scene, direction="vertical")
         elif lesson == "way":
             teaches = _alone(scene, "orbit", way=-1 if len(made) % 2 else 1)
+        elif lesson == "orbit":
+            teaches = _beside(scene, "orbit", way=1)
         else:
             teaches = _alone(scene, "spin", way=1) and scene.things[0].size >= LARGE
         if teaches:
-            made.append(Show(scene, torch.full_like(levels(mode="whole"), rng.uniform(*LESSONS[lesson]))))
+            made.append(Show(scene, level))
     return made
 
 
@@ -177,6 +204,17 @@ def _alone(scene: Scene, motion: str, way: int) -> bool:
     (thing, *others) = scene.things
     plain = scene.camera == "still" and scene.background != "gradient"
     return plain and not others and thing.motion == motion and thing.way == way
+
+
+def _beside(scene: Scene, motion: str, way: int) -> bool:
+    """Whether one of two things moves so, that way, and the other does not turn, before a camera that stands still."""
+    turning = [(thing.motion, thing.way) for thing in scene.things if thing.way]
+    return scene.camera == "still" and len(scene.things) == 2 and turning == [(motion, way)]
+
+
+def _single(scene: Scene) -> bool:
+    """Whether it shows one thing and nothing that may hide it."""
+    return len(scene.things) == 1 and not scene.wall
 
 
 def _suits(scene: Scene, pair: bool, turn: str | None, clockwise: bool) -> bool:
@@ -194,7 +232,7 @@ def _closes(part: Part, geometry: Geometry) -> bool:
 
 
 def _ramp(frames: int, stride: int, first: int, last: int) -> Tensor:
-    """(frames,) from 0 to 1, between the last frame before latent frame `first` and the first frame of `last`.
+    """(frames,) from 0 to 1, as `_dissolve` has it.
 
     It eases in and out, so that beside each scene that scene is seen: of 24 pairs of scenes that stand still, morphed
     over 16 frames, both things can be told in the three frames beside their own clips in 92 % (at even speed in 71 %),

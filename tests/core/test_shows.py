@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sora_core.dit import DiTConfig
+from sora_core.errors import UserError
 from sora_core.grid import Geometry
 from sora_core.sampler import euler
 from sora_core.training.dit import DiTTask, DiTTaskConfig, TextSettings
@@ -240,7 +241,7 @@ def test_a_circle_cut_open_begins_with_its_last_latent_frame(tiny_checkpoint):
 @pytest.mark.parametrize("lesson, frames", [("order", 1), ("order", 17), ("way", 17), ("spin", 17)])
 def test_in_a_lesson_all_that_differs_hangs_on_one_word(lesson, frames):
     part = replace(PART, frames=frames)
-    shows = teach(lesson, part, np.random.default_rng(0), levels_of(part), 8.0)
+    shows = teach(lesson, part, np.random.default_rng(0), levels_of(part), GEOMETRY, 8.0)
     scenes = [show.scene for show in shows]
     assert len(shows) == part.clips
     if lesson == "order":
@@ -255,6 +256,46 @@ def test_in_a_lesson_all_that_differs_hangs_on_one_word(lesson, frames):
         (level,) = show.level.unique().tolist()
         assert low <= level <= high and show.level.shape == levels_of(part)(mode="whole").shape
     assert len({float(show.level.max()) for show in shows}) == part.clips
+
+
+def test_a_lesson_shows_what_orbits_beside_something_else():
+    shows = teach("orbit", PART, np.random.default_rng(0), levels_of(PART), GEOMETRY, 8.0)
+    low, high = LESSONS["orbit"]
+    assert len(shows) == PART.clips
+    for show in shows:
+        (level,) = show.level.unique().tolist()
+        turning = [(thing.motion, thing.way) for thing in show.scene.things if thing.way]
+        assert low <= level <= high and len(show.scene.things) == 2
+        assert turning == [("orbit", 1)] and show.scene.camera == "still"
+
+
+@pytest.mark.parametrize("frames, first, new", [(37, {2, 3, 4}, 4), (9, {1}, 1)])
+def test_a_lesson_shows_how_one_clip_leads_to_the_next(frames, first, new):
+    part = replace(PART, frames=frames)
+    shows = teach("bridge", part, np.random.default_rng(0), levels_of(part), GEOMETRY, 8.0)
+    begins = set()
+    assert len(shows) == part.clips
+    for show in shows:
+        unknown = show.level.flatten(1).amax(1).nonzero().flatten().tolist()
+        begins.add(unknown[0])
+        assert unknown == list(range(unknown[0], unknown[0] + new))
+        assert show.level[unknown].unique().numel() == 1
+        assert [len(scene.things) for scene in (show.scene, show.end)] == [1, 1]
+        given = [at for at in range(part.frames) if GEOMETRY.latent_frames(at + 1) - 1 not in unknown]
+        assert set(show.share[given].tolist()) == {0.0, 1.0}
+        assert 0 < show.share[GEOMETRY.frames(unknown[0]) + 1] < 1
+    assert begins == first
+
+
+def test_a_bridge_has_two_ends_and_something_between(tiny_checkpoint):
+    model = DiTConfig(width=32, depth=2, heads=2, text_width=16, channels=4, patch=(1, 1, 1))
+    text = TextSettings(merges=20, width=16, depth=1, heads=2)
+    data = DiTTaskConfig(packs=[{"parts": [[1, 5, 32, 32]], "lesson": "bridge"}], vae=str(tiny_checkpoint))
+    with pytest.raises(UserError, match=r"\[\[data.packs\]\] lesson bridge needs clips of more than 5 frames, not 5"):
+        DiTTask(model, text, data)
+    data = DiTTaskConfig(packs=[{"parts": [[3, 9, 32, 32]], "lesson": "bridge"}], vae=str(tiny_checkpoint))
+    (group,) = DiTTask(model, text, data).batch(0, 0, 1).groups
+    assert not group.level[:, :, [0, 2]].any() and group.level[:, :, 1].all()
 
 
 def test_a_pack_says_what_it_teaches_and_how_much_its_facts_weigh(tiny_checkpoint):
