@@ -39,7 +39,7 @@ from ..worlds.presence import by_cell, presence
 from ..worlds.render import paths, render, render_morph
 from ..worlds.scene import Scene, sample_scene
 
-TURNS = {"spin": 0.2, "orbit": 0.15}  # shares of the clips that are drawn until something does so: hardest to learn
+TURNS = {"spin": 0.24, "orbit": 0.24}  # shares of the clips that are drawn until something does so: hardest to learn
 CLOCKWISE = 0.7  # share of the clips in which nothing spins the other way: the word for it is not read, and blurs spins
 LESSONS = {  # and between which levels they are
     "order": (0.8, 1.0),
