@@ -201,11 +201,14 @@ def morph(a: Canvas, b: Canvas, strength: float = 0.9) -> Canvas:
     _check_alike(a, b)
     check_strength(strength)
     t = a.latent.shape[2]
-    if t != b.latent.shape[2] or t < 3:
+    if t != b.latent.shape[2]:
         raise UserError(
-            f"To morph takes two clips of the same length and at least 3 latent frames, not {t} and "
-            f"{b.latent.shape[2]}: cut the longer one."
+            f"To morph takes two clips of the same length, not {t} and {b.latent.shape[2]} latent frames: cut the "
+            "longer one."
         )
+    if t < 3:
+        least = a.grid.geometry.frames(2) + 1
+        raise UserError(f"To morph takes clips of at least {least} frames, not {a.grid.frames}: take longer ones.")
     u = torch.linspace(0, 1, t, device=a.latent.device).view(1, 1, t, 1, 1)
     share = u * u * (3 - 2 * u)  # smoothstep: at rest at both ends
     bell = strength * torch.sin(math.pi * u).clamp(min=0)

@@ -46,11 +46,14 @@ def check_writable(path: str | os.PathLike) -> Path:
     """Make sure, before long work, that a file can be created at `path`; folders above it are made.
 
     Raises:
-        UserError: the folder cannot be made or written to, or `path` is a folder.
+        UserError: the folder cannot be made or written to, or `path` is a folder, or below a file.
     """
     path = Path(os.path.expanduser(path))
     if os.path.isdir(path):
         raise UserError(f"{path} is a folder: name a file in it.")
+    above = next((folder for folder in path.parents if os.path.lexists(folder)), path.parent)
+    if os.path.lexists(above) and not os.path.isdir(above):
+        raise UserError(f"{path} could not be written: {above} is a file, not a folder. Choose another place.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):

@@ -109,12 +109,17 @@ def plan_animate(asked, pipeline):
     size = same_area(torch.empty(first.height, first.width, device="meta"), pipeline.size)
     grid = _grid(asked, pipeline, size)
     result, notes, sounds = canvas.empty(grid), [], []
+    spans: list[tuple[int, int, Path]] = []
     for time, path, strength in items:
         clip = Clip(path, grid.width, grid.height, grid.fps)
         frame = grid.frames - 1 if time == "end" else round(float(time) * grid.fps)
         if not 0 <= frame < grid.frames:
             raise UserError(f"{time} s is not in the video, which lasts {grid.seconds:g} s: lay {path.name} sooner.")
         result, start, length = join.lay(pipeline, result, clip, frame, strength)
+        for begin, end, other in spans:
+            if start <= begin and end <= start + length:
+                raise UserError(f"{path.name} covers all of {other.name}: leave one out, or lay it at another time.")
+        spans.append((start, start + length, path))
         notes += clip.changes
         if start != frame:
             notes.append(f"{path.name} starts at {start / grid.fps:g} s, where a latent frame begins.")

@@ -176,9 +176,10 @@ class Loop:
             parts[part] = {k: shared_like(v, own[k]) if k in own else v for k, v in parts[part].items()}
         try:
             self.module.load_state_dict(parts["model"])
-        except RuntimeError as error:
+        except RuntimeError:
             raise UserError(
-                f"{self.state_path} was written by another network: {str(error).splitlines()[-1]}"
+                f"{self.state_path} was written by another network than the config describes: have its tables as they "
+                "were, or choose another --out."
             ) from None
         self.ema.tensors = parts["ema"]
         params = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -244,28 +245,27 @@ class Loop:
         writer = self._tensorboard() if c.tensorboard and self.chief else None
         if self.step == 0:
             self.save()  # from now on the run can be killed at any moment
-        bar = tqdm(total=c.steps, initial=self.step, unit="step", disable=not self.chief, smoothing=0.05)
         rows: list[dict[str, float]] = []
         saved, logged = self.step, start
-        while self.step < c.steps and not (minutes and self._any(time.monotonic() - start >= minutes * 60)):
-            rows.append(self.one_step())
-            bar.update()
-            if self.step % c.log_every == 0:
-                now = time.monotonic()
-                row, speed = self._row(rows, now - logged)
-                row |= {"step": self.step, "lr": self.learning_rate(self.step - 1), "seconds": now - start}
-                rows, logged = [], now
-                bar.set_postfix_str(f"loss {row['loss']:.4f}, {speed}")
-                if self.chief:
-                    self._append(json.dumps({k: round(v, 6) for k, v in row.items()}) + "\n")
-                for name in row if writer else ():
-                    writer.add_scalar(name, row[name], self.step)
-            if self.step % c.save_every == 0:
-                self.save()
-                saved = self.step
-            if self.step % c.sheet_every == 0:
-                self.report()
-        bar.close()
+        with tqdm(total=c.steps, initial=self.step, unit="step", disable=not self.chief, smoothing=0.05) as bar:
+            while self.step < c.steps and not (minutes and self._any(time.monotonic() - start >= minutes * 60)):
+                rows.append(self.one_step())
+                bar.update()
+                if self.step % c.log_every == 0 or self.step == c.steps:
+                    now = time.monotonic()
+                    row, speed = self._row(rows, now - logged)
+                    row |= {"step": self.step, "lr": self.learning_rate(self.step - 1), "seconds": now - start}
+                    rows, logged = [], now
+                    bar.set_postfix_str(f"loss {row['loss']:.4f}, {speed}")
+                    if self.chief:
+                        self._append(json.dumps({k: round(v, 6) for k, v in row.items()}) + "\n")
+                    for name in row if writer else ():
+                        writer.add_scalar(name, row[name], self.step)
+                if self.step % c.save_every == 0:
+                    self.save()
+                    saved = self.step
+                if self.step % c.sheet_every == 0:
+                    self.report()
         if saved != self.step:
             self.save()
         self.report()

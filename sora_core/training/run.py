@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -74,9 +75,16 @@ def _train(kind: str, config: str | Path, out: Path, resume: bool, minutes: floa
         raise UserError(f"{out} already holds a run: add --resume to continue it, or choose another --out.")
     if resume and not started:
         raise UserError(f"There is nothing to resume: {out / STATE} does not exist; start without --resume.")
+    new = not os.path.exists(out)
     check_writable(out / STATE)
     torch.manual_seed(settings.seed)  # the weights before the first step
-    task = make(device=ranks.device)
+    try:
+        task = make(device=ranks.device)
+    except UserError:
+        if new:
+            with suppress(OSError):  # another process of the run may have been first
+                out.rmdir()
+        raise
     if resume:
         task.restore(saved_settings(out))
     elif settings.init:
@@ -86,7 +94,10 @@ def _train(kind: str, config: str | Path, out: Path, resume: bool, minutes: floa
         loop.resume()
     if task.reader and ranks.rank == 0:
         _tell(task.reader, out)
-    loop.run(minutes)
+    try:
+        loop.run(minutes)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; the run is kept in {out}, and --resume continues it.") from None
 
 
 def _tell(reader: Reader, out: Path) -> None:

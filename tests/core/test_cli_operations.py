@@ -509,7 +509,7 @@ def test_inspect(sora, film, tmp_path, command):
         (["loop", "a ball", "--frames", "6"], "multiple of 4"),
         (["connect", "VIDEO"], "takes A B [PROMPT]"),
         (["connect", "VIDEO", "VIDEO", "x", "--mode", "morph", "--frames", "40"], "at most 11"),
-        (["connect", "VIDEO", "VIDEO", "x", "--mode", "morph", "--frames", "4"], "3 latent frames"),
+        (["connect", "VIDEO", "VIDEO", "x", "--mode", "morph", "--frames", "4"], "clips of at least 6 frames, not "),
         (["connect", "VIDEO", "VIDEO", "x", "--mode", "morph", "--strength", "2"], "Every strength"),
         (["edit", "VIDEO", "a", "--strength", "1.5"], "Every strength"),
         (["edit", "VIDEO", "a", "--strength", "nan"], "finite"),
@@ -532,6 +532,8 @@ def test_inspect(sora, film, tmp_path, command):
         (["animate", "a", "--at", "0:VIDEO:2"], "Every strength"),
         (["animate", "a", "--at", "0:VIDEO:nan"], "Every strength"),
         (["animate", "a", "--at", "0:none.png"], "none.png is not there"),
+        (["animate", "VIDEO", "a", "--at", "0:VIDEO"], "covers all of"),
+        (["animate", "a", "--at", "0.1:VIDEO:0.5", "--at", "0.1:VIDEO"], "lay it at another time"),
         (["animate", "a", "--at", "0:" + "a" * 300], "is not there"),  # longer than a name can be
         (["inspect", "fly", "a"], "invalid choice"),
         (["inspect", "generate", "a"], "must end in .png"),

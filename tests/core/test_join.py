@@ -194,11 +194,19 @@ def test_new_frames_go_over_from_the_originals_where_nothing_moves():
     before = torch.full((1, 3, 4, 8), 0.25)
     shown = torch.cat(list(led_over([decoded[:, :, :9], decoded[:, :, 9:]], 5, 19, before=before)), dim=2)
     ground = shown[0, 0, :, 0, 0]
-    assert shown.shape[2] == 19 and torch.equal(shown[..., :6], ground[:, None, None].expand(1, 3, -1, 4, 6))
+    assert shown.shape[2] == 19 and torch.equal(shown[..., :5], ground[:, None, None].expand(1, 3, -1, 4, 5))
     assert abs(ground[0] - 0.25) < 0.01 and (ground.diff()[:15] > 0).all() and (ground[16:] == 0.3).all()
-    torch.testing.assert_close(shown[..., 6:], decoded[:, :, 5:, :, 6:], rtol=0, atol=1e-6)
+    torch.testing.assert_close(shown[..., 5:], decoded[:, :, 5:, :, 5:], rtol=0, atol=1e-6)  # its edge stays, too
     backwards = torch.cat(list(led_over([decoded.flip(2)], 0, 19, after=before)), dim=2)
     torch.testing.assert_close(backwards.flip(2), shown, rtol=0, atol=1e-6)
+
+
+def test_what_moves_in_an_original_is_not_drawn_into_new_frames_where_the_codec_lags_behind_it():
+    decoded, after = torch.full((1, 3, 9, 4, 8), 0.3), torch.full((1, 3, 4, 8), 0.25)
+    after[..., 5:] = -0.7  # a thing that is there in the original already, and in its decoded frame not yet
+    shown = torch.cat(list(led_over([decoded], 0, 8, after=after)), dim=2)
+    torch.testing.assert_close(shown[..., 4:], decoded[:, :, :8, :, 4:], rtol=0, atol=1e-6)  # nor is its edge
+    assert (shown[..., :4] < 0.3).all() and abs(float(shown[0, 0, -1, 0, 0]) - 0.25) < 0.01
 
 
 def test_a_cut_takes_exactly_its_frames():

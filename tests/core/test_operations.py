@@ -220,6 +220,7 @@ A = keep(clip(), GRID)
 OTHER_SIZE, OTHER_RATE = Grid(17, 32, 32, 8.0, GRID.geometry), Grid(17, 32, 48, 24.0, GRID.geometry)
 LOOP = Grid(16, 32, 48, 8.0, GRID.geometry, cyclic=True)
 LONGER = Grid(21, 32, 48, 8.0, GRID.geometry)
+SHORT = Grid(5, 32, 48, 8.0, GRID.geometry)
 
 
 @pytest.mark.parametrize(
@@ -237,6 +238,7 @@ LONGER = Grid(21, 32, 48, 8.0, GRID.geometry)
         (lambda: extend(empty(LOOP), 1), "neither start nor end"),
         (lambda: loop(A, 1, 0), "at least 1"),
         (lambda: morph(A, keep(clip(LONGER), LONGER)), "same length"),
+        (lambda: morph(keep(clip(SHORT), SHORT), keep(clip(SHORT), SHORT)), "at least 6 frames, not 5: take longer"),
         (lambda: morph(A, A, 1.5), "Every strength"),
         (lambda: edit(A, float("nan")), "Every strength"),
         (lambda: edit(A, -0.1), "Every strength"),

@@ -440,6 +440,41 @@ def test_the_configs_that_come_along_can_be_read(path):
     assert plan(path.stem, read_config(path))[1].steps > 1000
 
 
+def test_a_config_that_does_not_suit_leaves_no_folder(config, tmp_path):
+    path = config("dit")
+    path.write_text(path.read_text().replace("channels = 4", "channels = 8"))
+    with pytest.raises(UserError, match="must be 4"):
+        main("dit", path, out=tmp_path / "run")
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(UserError, match="must be 4"):
+        main("dit", path, out=tmp_path / "mine")
+    assert not (tmp_path / "run").exists() and (tmp_path / "mine").exists()
+
+
+def test_the_last_step_is_in_the_log(config, tmp_path):
+    path = config("vae")
+    path.write_text(path.read_text().replace("log_every = 1", "log_every = 4"))
+    main("vae", path, out=tmp_path / "run")
+    assert [row["step"] for row in rows(tmp_path / "run")] == [*range(4, STEPS, 4), STEPS]
+    assert (tmp_path / "run" / "curves.png").exists()
+
+
+def test_an_interrupted_training_says_that_it_can_go_on(config, tmp_path):
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "import sora_core.cli as cli; sys.exit(cli.main(sys.argv[1:]))"
+    path = config("vae")
+    path.write_text(path.read_text().replace(f"steps = {STEPS}", "steps = 100000"))
+    running = child(code, "train", "vae", "--config", path, "--out", tmp_path / "run")
+    while not rows(tmp_path / "run") and running.poll() is None:
+        time.sleep(0.005)
+    running.send_signal(signal.SIGINT)
+    error = running.communicate(timeout=60)[1]
+    assert running.returncode == 130, error
+    says = f"sora: interrupted; the run is kept in {tmp_path / 'run'}, and --resume continues it."
+    assert error.splitlines()[-1] == says
+    assert (tmp_path / "run" / "state.safetensors").exists()
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has it")
 def test_a_log_on_a_full_disk_is_one_sentence(config, tmp_path):
     (tmp_path / "run").mkdir()
