@@ -53,7 +53,7 @@ def check_writable(path: str | os.PathLike) -> Path:
         raise UserError(f"{path} is a folder: name a file in it.")
     above = next((folder for folder in path.parents if os.path.lexists(folder)), path.parent)
     if os.path.lexists(above) and not os.path.isdir(above):
-        raise UserError(f"{path} could not be written: {above} is a file, not a folder. Choose another place.")
+        raise UserError(f"{path} could not be written: {above} is not a folder. Choose another place.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):

@@ -44,7 +44,7 @@ def test_missing_folders_are_made(tmp_path):
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     for below in ("file/a.mp4", "file/b/a.mp4"):
-        with pytest.raises(UserError, match=r"file is a file, not a folder\. Choose another place\.$"):
+        with pytest.raises(UserError, match=r"file is not a folder\. Choose another place\.$"):
             check_writable(tmp_path / below)
     with pytest.raises(UserError, match=r"could not be written: .*\. Choose another place\.$"):
         check_writable("/proc/none/a.mp4")
