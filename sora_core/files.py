@@ -51,8 +51,8 @@ def check_writable(path: str | os.PathLike) -> Path:
     path = Path(os.path.expanduser(path))
     if os.path.isdir(path):
         raise UserError(f"{path} is a folder: name a file in it.")
-    above = next((folder for folder in path.parents if os.path.lexists(folder)), path.parent)
-    if os.path.lexists(above) and not os.path.isdir(above):
+    above = next((folder for folder in path.parents if os.path.lexists(folder)), None)
+    if above and not os.path.isdir(above):
         raise UserError(f"{path} could not be written: {above} is not a folder. Choose another place.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
