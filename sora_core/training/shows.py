@@ -178,12 +178,13 @@ def teach(lesson: str, part: Part, rng, levels: Callable[..., Tensor], geometry:
     """The clips of a part of a lesson, all that is new in each at one level."""
     made, moments = [], geometry.latent_frames(part.frames)
     new, margin = max(1, 2 * moments // 5), max(1, moments // 5)  # of a bridge: as long as what is given of each clip
+    patches = levels(mode="whole")
     while len(made) < part.clips:
         scene = part.scene(rng, fps)
-        level = torch.full_like(levels(mode="whole"), rng.uniform(*LESSONS[lesson]))
         if lesson == "bridge":
             if _single(scene) and _single(end := part.scene(rng, fps)):
                 first = int(rng.integers(margin, moments - margin - new + 1))
+                level = torch.full_like(patches, rng.uniform(*LESSONS[lesson]))
                 made.append(_dissolve(scene, end, first, first + new, level, True, part, geometry))
             continue
         if lesson == "order":
@@ -195,7 +196,7 @@ def teach(lesson: str, part: Part, rng, levels: Callable[..., Tensor], geometry:
         else:
             teaches = _alone(scene, "spin", way=1) and scene.things[0].size >= LARGE
         if teaches:
-            made.append(Show(scene, level))
+            made.append(Show(scene, torch.full_like(patches, rng.uniform(*LESSONS[lesson]))))
     return made
 
 
