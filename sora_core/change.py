@@ -31,6 +31,11 @@ def against_median(steps: Tensor, at: Sequence[int]) -> float:
     return float((steps[list(at)].max() + QUIET) / (steps.median() + QUIET))
 
 
+def mean_against_median(steps: Tensor, at: Sequence[int]) -> float:
+    """The mean of the steps `at` over the median step: 1 where they are like the others."""
+    return float((steps[list(at)].mean() + QUIET) / (steps.median() + QUIET))
+
+
 @dataclass(frozen=True)
 class Look:
     """What frames look like, taken together.

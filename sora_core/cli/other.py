@@ -37,6 +37,7 @@ def register(commands: Commands) -> None:
     evaluate.add_argument("--count", type=whole, metavar="N", help="held-out prompts (default 200)")
     evaluate.add_argument("--steps", type=whole, metavar="N")
     evaluate.add_argument("--cfg", type=number, metavar="G")
+    evaluate.add_argument("--precision", choices=("fp32", "bf16"), help="of matrix products (default fp32)")
     evaluate.add_argument("--only", nargs="+", metavar="SECTION", help="clips, photographs, text, image, animate, ...")
     model(evaluate)
 
@@ -113,7 +114,9 @@ def run_evaluate(asked) -> dict:
 
     start = time.monotonic()
     options = {
-        name: getattr(asked, name) for name in ("count", "steps", "cfg", "only") if getattr(asked, name) is not None
+        name: getattr(asked, name)
+        for name in ("count", "steps", "cfg", "precision", "only")
+        if getattr(asked, name) is not None
     }
     report = evaluation.run(asked.out, asked.checkpoint, device=device_name(asked.device), **options)
     print(asked.out / "report.md")

@@ -34,6 +34,7 @@ SECTIONS = {
     "long": drift.long_videos,
     "extended": drift.extended,
 }
+PRECISIONS = ("fp32", "bf16")
 CODEC_ONLY = {"clips", "photographs"}  # the sections that a checkpoint without a transformer is enough for
 
 
@@ -45,6 +46,7 @@ def run(
     count: int = 200,
     seed: int = 1_000_000,
     batch: int = 16,
+    precision: str = "fp32",
     only: Sequence[str] | None = None,
     **changes,
 ) -> dict:
@@ -57,6 +59,7 @@ def run(
             long videos and repeated extensions a tenth.
         seed: of the cases and of the noise; fewer cases are the first of many.
         batch: clips that are generated at a time.
+        precision: "fp32", or "bf16": matrix products in bfloat16 (autocast), twice as fast where the hardware has it.
         only: names in `SECTIONS`; None runs all.
         changes: fields of `pipeline.Settings` (steps, cfg, ...) that differ from the checkpoint's defaults.
 
@@ -64,7 +67,7 @@ def run(
         what report.json holds.
 
     Raises:
-        UserError: no such section, a checkpoint or a folder that cannot be used.
+        UserError: no such section or precision, a checkpoint or a folder that cannot be used.
     """
     start = time.monotonic()
     names = list(SECTIONS) if only is None else [str(name) for name in only]
@@ -72,18 +75,21 @@ def run(
         raise UserError(f"There is no section {unknown[0][:40]!r} to evaluate: choose from {', '.join(SECTIONS)}.")
     if count < 1 or batch < 1:
         raise UserError(f"An evaluation needs at least 1 case and batches of at least 1, not {count} and {batch}.")
+    if precision not in PRECISIONS:
+        raise UserError(f"precision must be {' or '.join(PRECISIONS)}, not {precision!r:.40}.")
     out = check_writable(Path(out) / "report.md").parent
     setting = Setting(
         out, str(checkpoint), device, count, seed, batch, changes, codec_only=CODEC_ONLY.issuperset(names)
     )
     about = {"checkpoint": Path(checkpoint).name, "count": count, "seed": seed, "changes": changes}
-    about["torch"], about["device"] = torch.__version__, device
+    about |= {"torch": torch.__version__, "device": device, "precision": precision}
     if not setting.codec_only:
         about["settings"] = vars(setting.pipeline.settings) | changes
         about["settings, given a video"] = vars(setting.pipeline.continuing) | changes
     results, written = {}, {}
-    for name in names:
-        results[name] = SECTIONS[name](setting)
-        about["seconds"] = round(time.monotonic() - start)
-        written = report.write(out, about, results)
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16"):
+        for name in names:
+            results[name] = SECTIONS[name](setting)
+            about["seconds"] = round(time.monotonic() - start)
+            written = report.write(out, about, results)
     return written

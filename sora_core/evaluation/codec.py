@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..change import mean_against_median, steps_of
 from ..grid import Grid
 from ..quality import psnr, ssim
 from ..video import read_image
@@ -34,12 +35,15 @@ def clips(setting: Setting) -> Result:
     """Held-out clips: how close the reconstruction is, and whether the scorer still reads them."""
     grid = Grid(FRAMES, SIDE, SIDE, FPS)
     made = held_out(setting, setting.count, grid)
-    loudness, likeness, originals, copies, rows = [], [], [], [], []
+    stride = setting.codec.geometry.t_stride
+    entries = range(stride, FRAMES - 1, stride)  # steps into latent frames, but for that from frame 0, alone in its own
+    loudness, likeness, entered, originals, copies, rows = [], [], [], [], [], []
     for group in setting.batches(made, "codec, held-out clips"):
         video = truth(group, grid)
         copy = _round_trip(setting, video)
         loudness += psnr(video, copy).clamp(max=100).mean(dim=1).tolist()
         likeness += ssim(video, copy).mean(dim=1).tolist()
+        entered += [mean_against_median(steps_of(clip), entries) for clip in copy]
         originals += judge(group, video)
         copies += judge(group, copy)
         for case, a, b in zip(group, video, copy, strict=True):
@@ -50,6 +54,7 @@ def clips(setting: Setting) -> Result:
     quality = [
         mean("PSNR", loudness, "dB", bar=34),
         mean("SSIM", likeness),
+        mean("step into a latent frame / median step", entered),
         Figure("shape accuracy, of that on originals", kept, "%", of=shape[1].of, bar=95),
     ]
     return Result(

@@ -17,7 +17,7 @@ from torch import Tensor
 from .. import canvas as canvases
 from .. import join
 from ..canvas import Canvas
-from ..change import against_median, steps_of
+from ..change import against_median, mean_against_median, steps_of
 from ..grid import MIN_SIDE, Grid
 from ..quality import psnr
 from ..video import fit
@@ -90,9 +90,12 @@ def loop(setting: Setting) -> Result:
             bridged.append(_against_median(clip, [grid.frames - 1, -1], closed=True))
             rows.append(Row(case.prompt, clip, {}))
     ring = pipeline.grid(frames=4 * grid.latent_shape[1], cyclic=True)
-    cyclic = []
+    cyclic, within = [], []
+    stride = ring.geometry.t_stride
+    others = range(stride - 1, ring.frames - 1, stride)
     for group, clips in setting.generate(made, ring, "cyclic loops"):
         cyclic += [_against_median(clip, [-1], closed=True) for clip in clips]
+        within += [mean_against_median(steps_of(clip, closed=True), others) for clip in clips]
         rows += [Row(f"cyclic: {case.prompt}", clip, {}) for case, clip in zip(group, clips, strict=True)]
     shown = rows[:6] + rows[len(made) : len(made) + 6]
     return Result(
@@ -101,7 +104,10 @@ def loop(setting: Setting) -> Result:
         f"seams counts), and {ring.frames} frames made cyclic from text.",
         {
             "bridged": [mean("step at the seam / median step", bridged, bar=1.05, most=True)],
-            "cyclic": [mean("step at the seam / median step", cyclic, bar=1.05, most=True)],
+            "cyclic": [
+                mean("step at the seam / median step", cyclic, bar=1.05, most=True),
+                mean("step into the other latent frames / median step", within),
+            ],
         },
         {"Bridged, then cyclic": sheet(shown, setting.out / "loop.png", columns=2)},
     )

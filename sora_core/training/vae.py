@@ -4,6 +4,7 @@ Loss per pixel: |e| + mse e^2, plus `kl` times the mean KL divergence of the lat
 likelihood of scale b this is the evidence lower bound for kl = b / (pixels per latent value = 768 / channels).
 """
 
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,7 @@ class VAETask:
         videos = [part.video for part in first if part.video.shape[2] > 1]
         if videos:
             self.module.initialize(padded(torch.cat(videos), self.geometry))
+        self.kept: list[list[float]] | None = None  # how the latents that stay as they are are centred and scaled
         if data.freeze_encoder:
             self.module.encoder.requires_grad_(False)
 
@@ -87,13 +89,16 @@ class VAETask:
         if vae is None or vae.config != self.module.config:
             raise UserError(f"{checkpoint} holds no compression network of the shape that [model] says.")
         self.module.load_state_dict(vae.state_dict())
+        if self.data.freeze_encoder:
+            self.kept = [vae.latent_mean.tolist(), vae.latent_std.tolist()]
         self._standardize(self.module)
 
     def settings(self) -> dict[str, str]:
-        return {}
+        return {"latents": json.dumps(self.kept)} if self.kept else {}
 
     def restore(self, settings: dict[str, str]) -> None:
-        pass
+        if "latents" in settings:
+            self.kept = json.loads(settings["latents"])
 
     def compile(self):
         for block in self.module.modules():
@@ -182,13 +187,19 @@ class VAETask:
         contact_sheet(sheet, path, count=len(sheet), columns=min(5, len(sheet) // 2) if len(videos) == 1 else 5)
 
     def export(self, module: VAE, folder: Path, step: int) -> None:
-        """vae.safetensors with the latent's statistics, measured on 256 fresh world clips and images, or on files."""
-        means, variances = [], []
-        for video in self._measured():
-            mean, logvar = module.posterior(padded(video, self.geometry))
-            means.append(mean.transpose(0, 1).flatten(1))
-            variances.append(logvar.exp().transpose(0, 1).flatten(1))
-        self._standardize(module, torch.cat(means, dim=1), torch.cat(variances, dim=1))
+        """vae.safetensors with the latent's statistics, measured on 256 fresh world clips and images, or on files; with
+        those of the checkpoint where its encoder was kept."""
+        if self.kept:
+            mean, std = torch.tensor(self.kept, device=self.device)
+            module.latent_mean.copy_(mean)
+            module.latent_std.copy_(std)
+        else:
+            means, variances = [], []
+            for video in self._measured():
+                mean, logvar = module.posterior(padded(video, self.geometry))
+                means.append(mean.transpose(0, 1).flatten(1))
+                variances.append(logvar.exp().transpose(0, 1).flatten(1))
+            self._standardize(module, torch.cat(means, dim=1), torch.cat(variances, dim=1))
         save(folder / "vae.safetensors", {"vae": module}, card={"title": "Sora worlds VAE", "steps": str(step)})
         self._standardize(module)
 

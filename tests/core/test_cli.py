@@ -243,6 +243,19 @@ def test_world_sample(sora, tmp_path):
     assert len(list(tmp_path.glob("*.mp4"))) == 3
 
 
+def test_evaluate(sora, tmp_path):
+    """In bfloat16 the figures are near those in float32, and not the same."""
+    loud = {}
+    for precision in ("fp32", "bf16"):
+        line = ("evaluate", "--only", "clips", "--count", 2, "--precision", precision, "--out", tmp_path / precision)
+        code, said, _ = sora(*line, "--json")
+        report = json.loads(said.splitlines()[-1])["report"]
+        assert code == 0 and report["precision"] == precision
+        assert report == json.loads((tmp_path / precision / "report.json").read_text())
+        loud[precision] = report["sections"]["clips"]["tables"]["quality"][0]["value"]
+    assert 0 < abs(loud["fp32"] - loud["bf16"]) < 1
+
+
 TRAINING = """
 [model]
 channels = 4

@@ -159,6 +159,8 @@ def test_what_cannot_be_evaluated(tmp_path, tiny_checkpoint):
         evaluation.run(tmp_path, tiny_checkpoint, only=["colours"])
     with pytest.raises(UserError, match="at least 1"):
         evaluation.run(tmp_path, tiny_checkpoint, count=0)
+    with pytest.raises(UserError, match="fp32 or bf16, not 'int8'"):
+        evaluation.run(tmp_path, tiny_checkpoint, precision="int8")
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError):
         evaluation.run(tmp_path / "file" / "below", tiny_checkpoint, count=1)

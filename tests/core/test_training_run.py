@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sora_core.checkpoint import load
@@ -278,6 +278,25 @@ def test_start_from_a_checkpoint(kind, config, folder, tmp_path):
     )
     with pytest.raises(UserError, match="of the shape that"):
         main(kind, wrong, out=tmp_path / "third")
+
+
+def test_a_frozen_encoder_gives_the_latents_of_before(config, tmp_path):
+    """Centred and scaled as they were, whatever would be measured now, after a resume too."""
+    main("vae", config("vae"), out=tmp_path / "first")
+    first = tmp_path / "first/vae.safetensors"
+    with safe_open(first, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(first)
+    tensors["vae.latent_mean"] += 0.5
+    save_file(tensors, first, metadata)
+    data = {"vae": WORLDS["vae"] + "\nfreeze_encoder = true"}
+    path = config("vae", data, loop=f"init = '{first}'")
+    main("vae", path, out=tmp_path / "then", minutes=1e-9)
+    main("vae", path, out=tmp_path / "then", resume=True)
+    before, after = (load(file, only=("vae",)).vae for file in (first, tmp_path / "then/vae.safetensors"))
+    video = torch.rand(1, 3, 5, 16, 16)
+    torch.testing.assert_close(after.encode(video), before.encode(video), rtol=0, atol=0)
+    assert not torch.equal(after.decode(before.encode(video)), before.decode(before.encode(video)))
 
 
 def test_start_from_a_checkpoint_with_fewer_blocks(config, tmp_path):
