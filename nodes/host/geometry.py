@@ -120,7 +120,7 @@ def windowing_of(inner, window: int) -> Windowing:
             how = replace(how, context=max(1, min(how.context, how.most_context)))
     else:
         size = window or HOST_WINDOW
-        how = Windowing(size, max(1, size // 4), anchor=False, history=0.0)
+        how = Windowing(size, max(1, size // 4))
     how.check_windows()
     return how
 

@@ -1,7 +1,7 @@
 """Whether a long video stays what it was: colour, contrast and the things in it against its start, over time.
 
 Every video is made twice from the same seed, with the control of `windows.Windowing` as the checkpoint has it and
-without any: no start in sight, no noise on the history, no matching.
+without any: no matching, no noise on the history, no start in sight.
 """
 
 from __future__ import annotations

@@ -191,7 +191,7 @@ def test_a_video_longer_than_the_window(pipeline):
 def test_a_window_that_holds_everything_changes_nothing(pipeline):
     canvas = canvases.empty(pipeline.grid(16, 16, 29))
     whole = pipeline.fill(canvas, "a ball", window=8)
-    assert torch.equal(whole, pipeline.fill(canvas, "a ball", window=99, context=1, anchor=False, match=1.0))
+    assert torch.equal(whole, pipeline.fill(canvas, "a ball", window=99, context=1, anchor=True, match=1.0))
     assert not torch.equal(whole, pipeline.fill(canvas, "a ball", window=7))
 
 
@@ -243,7 +243,7 @@ def test_an_interrupt_passes_through(pipeline):
         ({"cfg": float("nan")}, "finite"),
         ({"rescale": 2.0}, "rescale"),
         ({"window": 2}, "at least 3"),
-        ({"context": 9}, "a context from 1 to 3"),
+        ({"context": 9}, "a context from 1 to 4"),
         ({"match": -1.0}, "matched by 0 to 1"),
     ],
 )

@@ -91,7 +91,7 @@ NAN = math.nan
     [
         ("window", 2),
         ("context", 0),
-        ("context", 4),
+        ("context", 5),
         ("history", 1.0),
         ("history", NAN),
         ("match", -0.1),
@@ -101,6 +101,12 @@ NAN = math.nan
 def test_impossible_windows_are_refused(name, value):
     with pytest.raises(UserError):
         Windowing(**{name: value}).check_windows()
+
+
+def test_the_start_takes_a_place_in_the_window():
+    Windowing(window=5, context=4).check_windows()
+    with pytest.raises(UserError, match="a context from 1 to 3"):
+        Windowing(window=5, context=4, anchor=True).check_windows()
 
 
 # ------------------------------------------------------------------ filling
@@ -124,7 +130,7 @@ def filled(canvas, log=None, callback=None, spans=None, **how):
     length = canvas.latent.shape[2]
     spans = spans or [range(length)] * length
     view = remember([] if log is None else log)
-    pieces = list(fill(view, run, canvas, Windowing(**how), spans, 7, callback))
+    pieces = list(fill(view, run, canvas, Windowing(**({"anchor": True} | how)), spans, 7, callback))
     assert all(piece.shape[2] for piece in pieces)
     return torch.cat(pieces, dim=2)
 
@@ -210,7 +216,7 @@ def test_match_holds_mean_and_contrast():
         return wave * 0.9 ** cells[-1] + 0.05 * cells[-1]
 
     def ends(match):
-        canvas, how = empty(grid(41)), Windowing(match=match, anchor=False)
+        canvas, how = empty(grid(41)), Windowing(match=match)
         film = torch.cat(list(fill(drifting, run, canvas, how, [range(41)] * 41, 7)), dim=2)
         return film[:, :, :5], film[:, :, -5:]
 
@@ -235,7 +241,7 @@ def test_pieces_come_in_the_order_of_time_as_soon_as_they_are_finished():
         done.append((step, steps))
 
     canvas = empty(grid(9))
-    pieces = fill(remember([]), run, canvas, Windowing(), [range(9)] * 9, 7, count)
+    pieces = fill(remember([]), run, canvas, Windowing(anchor=True), [range(9)] * 9, 7, count)
     assert next(pieces).shape[2] == 5 and done[-1] == (3, 9)
     assert next(pieces).shape[2] == 2 and done[-1] == (6, 9)
     assert next(pieces).shape[2] == 2 and done == [(i, 9) for i in range(1, 10)]

@@ -20,6 +20,7 @@ SHOWN = {  # width, height, frames
     "loop_video": (96, 96, 32),
     "loop_from_text": (96, 96, 16),
     "connect_videos": (96, 96, 49),
+    "morph_videos": (96, 96, 17),
     "join_videos": (96, 96, 33),
     "edit_video": (96, 96, 17),
     "reframe": (168, 96, 17),
@@ -52,7 +53,7 @@ def goes_on(api: dict, of: str) -> bool:
         return False
     if made_by in ("SoraExtendVideo", "SoraLoopVideo"):
         return api[inputs["latent"][0]]["class_type"] != "SoraEditVideo"
-    return made_by == "SoraConnectVideos"
+    return made_by == "SoraConnectVideos" and inputs["mode"] == "bridge"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
