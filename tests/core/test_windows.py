@@ -84,6 +84,7 @@ def test_later_windows_see_two_finished_frames_and_leave_room_for_the_start():
 
 
 NAN = math.nan
+ALL = {"anchor": True, "history": 0.02}  # what a card may ask for besides
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def filled(canvas, log=None, callback=None, spans=None, **how):
     length = canvas.latent.shape[2]
     spans = spans or [range(length)] * length
     view = remember([] if log is None else log)
-    pieces = list(fill(view, run, canvas, Windowing(**({"anchor": True} | how)), spans, 7, callback))
+    pieces = list(fill(view, run, canvas, Windowing(**(ALL | how)), spans, 7, callback))
     assert all(piece.shape[2] for piece in pieces)
     return torch.cat(pieces, dim=2)
 
@@ -172,7 +173,7 @@ def test_every_frame_starts_from_its_own_noise():
         return 0.2 * x + level
 
     spans = [range(17)] * 17
-    windows = torch.cat(list(fill(alone, run, canvas, Windowing(match=0.0), spans, 7)), dim=2)
+    windows = torch.cat(list(fill(alone, run, canvas, Windowing(**ALL | {"match": 0.0}), spans, 7)), dim=2)
     assert torch.equal(windows, run(alone, canvas, None))
 
 
@@ -216,7 +217,7 @@ def test_match_holds_mean_and_contrast():
         return wave * 0.9 ** cells[-1] + 0.05 * cells[-1]
 
     def ends(match):
-        canvas, how = empty(grid(41)), Windowing(match=match)
+        canvas, how = empty(grid(41)), Windowing(match=match, history=0.02)
         film = torch.cat(list(fill(drifting, run, canvas, how, [range(41)] * 41, 7)), dim=2)
         return film[:, :, :5], film[:, :, -5:]
 
@@ -241,13 +242,13 @@ def test_pieces_come_in_the_order_of_time_as_soon_as_they_are_finished():
         done.append((step, steps))
 
     canvas = empty(grid(9))
-    pieces = fill(remember([]), run, canvas, Windowing(anchor=True), [range(9)] * 9, 7, count)
+    pieces = fill(remember([]), run, canvas, Windowing(**ALL), [range(9)] * 9, 7, count)
     assert next(pieces).shape[2] == 5 and done[-1] == (3, 9)
     assert next(pieces).shape[2] == 2 and done[-1] == (6, 9)
     assert next(pieces).shape[2] == 2 and done == [(i, 9) for i in range(1, 10)]
     assert next(pieces, None) is None
     backward = place(empty(grid(9)), clip(1), -1)
-    assert [p.shape[2] for p in fill(remember([]), run, backward, Windowing(), [range(9)] * 9, 7)] == [9]
+    assert [p.shape[2] for p in fill(remember([]), run, backward, Windowing(**ALL), [range(9)] * 9, 7)] == [9]
 
 
 # ------------------------------------------------------------------ loops
