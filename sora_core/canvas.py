@@ -251,7 +251,8 @@ def reframe(canvas: Canvas, width: int, height: int, x: float = 0.5, y: float = 
     Args:
         width, height: of the new frame, pixels.
         x, y: how much of the new room lies to the left and above: 0 none, 0.5 half, 1 all. The picture moves in whole
-            patches. Where its own width or height ends inside a patch and the border goes on, that patch is invented.
+            patches, so what is left over of the room, less than a patch, lies to the right and below. Where its own
+            width or height ends inside a patch and the border goes on, that patch is invented.
 
     Raises:
         UserError: the new frame is smaller than the old one; x or y outside [0, 1].
@@ -266,9 +267,9 @@ def reframe(canvas: Canvas, width: int, height: int, x: float = 0.5, y: float = 
         raise UserError(f"The place of the picture in the new frame must be from 0 to 1, not {x} and {y}.")
     grid = replace(old, width=width, height=height)
     sides = []
-    for axis, share in ((1, y), (2, x)):
+    for axis, more, share in ((1, height - old.height, y), (2, width - old.width, x)):
         patch = old.geometry.patch[axis]
-        room = (grid.latent_shape[axis + 1] - canvas.latent.shape[axis + 2]) // patch
+        room = more // (patch * old.geometry.s_stride)
         sides.append(round(room * share) * patch)
     top, left = sides
     level = canvas.level.clone()

@@ -15,7 +15,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from errno import EACCES, EDQUOT, EFBIG, EIO, ENOSPC, EPERM, EROFS
 from functools import cache
@@ -40,6 +40,18 @@ def explain(error: OSError, path: str | os.PathLike) -> UserError:
         return UserError(f"{os.fspath(path)} could not be written: the disk is full. Free some space and try again.")
     reason = error.strerror or str(error) or type(error).__name__
     return UserError(f"{os.fspath(path)} could not be written: {reason[:1].lower()}{reason[1:]}. Choose another place.")
+
+
+def check_apart(inputs: Iterable[Path], output: str | os.PathLike) -> None:
+    """Make sure that what is made of some files does not take the place of one of them.
+
+    Raises:
+        UserError: it does, also through a link.
+    """
+    output = os.path.expanduser(output)
+    for path in inputs:
+        if os.path.isfile(path) and os.path.isfile(output) and os.path.samefile(path, output):
+            raise UserError(f"{path} would be overwritten by what is made of it: name another file with -o.")
 
 
 def check_writable(path: str | os.PathLike) -> Path:

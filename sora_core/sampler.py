@@ -139,11 +139,14 @@ def guide(
             over-saturation (Lin et al. 2023, section 3.4); taken over the patches under guidance.
 
     Raises:
-        UserError: a strength that is not finite; levels or a rescale outside [0, 1]; an interval the wrong way round.
+        UserError: a strength that is negative or not finite; levels or a rescale outside [0, 1]; an interval the wrong
+            way round.
     """
     low, high = interval
     if not math.isfinite(cfg):
         raise UserError(f"The strength of guidance (cfg) must be a finite number, not {cfg}.")
+    if cfg < 0:
+        raise UserError(f"The strength of guidance (cfg) must be 0 or more, not {cfg:g}.")
     if not (0 <= low <= 1 and 0 <= high <= 1):
         raise UserError(
             f"Guidance acts between two noise levels from 0 to 1 (cfg_from and cfg_to), not {low:g} and {high:g}."

@@ -172,6 +172,10 @@ class Client:
     def _request(self, method: str, path: str, **options) -> requests.Response:
         try:
             answer = self._http.request(method, self.url + path, timeout=(CONNECT, READ), **options)
+        except requests.exceptions.InvalidJSONError as error:
+            raise UserError(
+                "The workflow holds a number that is not finite (NaN or infinity): give one that is."
+            ) from error
         except requests.RequestException as error:
             raise self._gone() from error
         if answer.status_code in GATEWAY:

@@ -34,7 +34,10 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 LAUNCH = """
 import os, runpy, subprocess, sys, threading
 def watch(folder):
-    sys.stdin.buffer.read()  # ends when the other side is closed, that is, when its process has ended
+    # until the other side is closed, that is, its process has ended; sys.stdin would be in use when this one ends, and
+    # Python's complaint about that would be the last line of its log
+    while os.read(0, 4096):
+        pass
     remove = "import shutil, sys; shutil.rmtree(sys.argv[1], ignore_errors=True)"
     subprocess.Popen([sys.executable, "-c", remove, folder])  # not here: this process would write into it meanwhile
     os._exit(1)

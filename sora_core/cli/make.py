@@ -138,9 +138,8 @@ def fill(command: Making, asked) -> dict:
     tags = describe(settings, written(asked.prompt), film, asked.checkpoint)
     if getattr(asked, "times", 1) > 1:  # of generate and refine
         tags["settings"]["times"] = asked.times
-    laid, mask = (path for _, path, _ in getattr(asked, "at", ())), getattr(asked, "mask", None)
-    if inputs := [path.name for path in (*asked.files, *laid, mask) if path is not None]:
-        tags["inputs"] = inputs
+    if used := inputs(asked):
+        tags["inputs"] = [path.name for path in used]
 
     with VideoWriter(asked.output, film.width, film.height, film.fps, tags, film.sounds) as writer:
         latents = {}
@@ -195,13 +194,24 @@ def look(command: Making, asked) -> dict:
 
 def read(command: Making, asked) -> None:
     """Understand the words, and refuse what needs no model to be refused."""
+    from ..files import check_apart
+    from ..flow import schedule
     from ..grid import frames_for, parse_size
 
     command.read_words(asked)
+    check_apart(inputs(asked), asked.output)
     command.read_length(asked)
     if asked.size is not None:
         parse_size(asked.size)
+    if asked.steps is not None:
+        schedule(asked.steps)
     frames_for(1.0 if asked.seconds is None else asked.seconds, 1.0 if asked.fps is None else asked.fps)
+
+
+def inputs(asked) -> list[Path]:
+    """The files that are made use of."""
+    laid, mask = (path for _, path, _ in getattr(asked, "at", ())), getattr(asked, "mask", None)
+    return [path for path in (*asked.files, *laid, mask) if path is not None]
 
 
 def written(prompt) -> str:

@@ -17,11 +17,13 @@ from .options import Parser, number, whole
 
 MORPH = 0.9  # strength of a morph's middle
 FREE = "the model is free."
+WHOLE = "--seconds or --frames is the length of the whole (default: as much as the model makes)."
 
 # ----------------------------------------------------------------------------------------------------- from words alone
 
 
 def generate_arguments(parser: Parser) -> None:
+    parser.epilog = WHOLE
     parser.add_argument(
         "--times",
         type=whole,
@@ -67,6 +69,7 @@ def plan_loop(asked, pipeline):
 
 
 def animate_arguments(parser: Parser) -> None:
+    parser.epilog = WHOLE
     parser.add_argument(
         "--at",
         action="append",
@@ -253,7 +256,12 @@ def plan_edit(asked, pipeline):
     curve = None if asked.curve is None else parse_curve(asked.curve)
     clip = _whole(asked, pipeline)
     grid = _check(pipeline, clip, clip.expected)
-    how = asked.strength, None if asked.mask is None else read_mask(asked.mask, clip, grid), curve
+    mask = None if asked.mask is None else read_mask(asked.mask, clip, grid)
+    if mask is not None and not mask.any():
+        raise UserError(
+            f"{asked.mask.name} has nothing white, so nothing would be edited: paint white what is to change."
+        )
+    how = asked.strength, mask, curve
     canvas.edit(canvas.empty(grid), *how)  # what is wrong is said before the codec works
     return _film(canvas.edit(_held(clip, pipeline), *how), _sound(clip), clip.changes, under=clip)
 

@@ -41,7 +41,8 @@ class Commands:
 
 def making(command: Parser, length: bool = True) -> None:
     """What every command takes that fills a canvas; `length` where it chooses how long that is."""
-    command.epilog = "What is not said is as the videos given have it, or as the checkpoint does (sora info bundled)."
+    usual = "What is not said is as the videos given have it, or as the checkpoint does (sora info bundled)."
+    command.epilog = f"{command.epilog or ''} {usual}".lstrip()
     command.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FILE", help="mp4, webm, mov, gif; png, jpg, webp"
     )

@@ -58,6 +58,7 @@ def run_reconstruct(asked) -> dict:
     from ..audio import Sound, has_sound, unheard
     from ..clip import Clip
     from ..codec import Codec
+    from ..files import check_apart
     from ..grid import Grid
     from ..quality import psnr, ssim
     from ..video import VideoWriter, check_output, chunks
@@ -66,6 +67,7 @@ def run_reconstruct(asked) -> dict:
     clip = Clip(asked.file)
     info = clip.info
     check_output(asked.output, info.frames)
+    check_apart([asked.file], asked.output)
     sounds = [Sound(asked.file, 0.0, 0.0, info.seconds)] if has_sound(asked.file) else []
     notes = clip.changes + unheard(asked.output, sounds)
     codec = Codec.load(asked.checkpoint, asked.device)

@@ -292,7 +292,7 @@ class _Opened:
         except UserError:
             self.container.close()
             raise
-        stream.thread_type = "AUTO"
+        stream.thread_type = "SLICE"  # threads that take a frame each say nothing of what they cannot decode
         return self.container, stream
 
     def __exit__(self, kind, error, trace):

@@ -64,7 +64,7 @@ def check_output(path: str | os.PathLike, frames: int | None = None) -> Path:
         known = ", ".join(e[1:] for e in VIDEO_ENDINGS + IMAGE_ENDINGS)
         raise UserError(f"{path.name!r} must end in one of {known}.")
     if ending in IMAGE_ENDINGS and frames is not None and frames != 1:
-        raise UserError(f"{path.name!r} is an image and holds one frame, not {frames}: use .mp4, .webm or .gif.")
+        raise UserError(f"{path.name!r} is an image and holds one frame, not {frames}: use .mp4, .webm, .mov or .gif.")
     return check_writable(path)
 
 
@@ -137,7 +137,7 @@ class VideoWriter:
             if self._container is not None:
                 self._container.write(frame)
             elif self.frames:
-                raise UserError(f"{self.path.name!r} is an image and holds one frame: use .mp4, .webm or .gif.")
+                raise UserError(f"{self.path.name!r} is an image and holds one frame: use .mp4, .webm, .mov or .gif.")
             else:
                 self._save_image(to_integers(frame))
             self.frames += 1

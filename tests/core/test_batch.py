@@ -676,6 +676,12 @@ def test_a_proxy_without_its_host_is_a_host_that_is_gone(monkeypatch, status):
     assert (client.answered > 0) is (status == 500)  # patience goes on running out
 
 
+def test_a_number_that_is_not_finite_is_said_of_the_workflow():
+    with pytest.raises(UserError, match="holds a number that is not finite") as told:
+        Client("http://127.0.0.1:1").queue({"1": {"class_type": "KSampler", "inputs": {"cfg": float("nan")}}})
+    assert not isinstance(told.value, HostGone)
+
+
 def test_an_upload_never_overwrites_what_a_job_may_be_reading(monkeypatch, tmp_path):
     client = Client("http://127.0.0.1:1")
     sent = answering(monkeypatch, client, 200, '{"name": "a (1).png"}')

@@ -214,6 +214,8 @@ def test_reconstruct_an_image(sora, tmp_path, smooth_clip):
         writer.write(smooth_clip(1, 37, 51))
     assert sora("reconstruct", tmp_path / "in.png", "-o", tmp_path / "a.png")[0] == 0
     assert read_image(tmp_path / "a.png").shape == (3, 37, 51)
+    code, _, err = sora("reconstruct", tmp_path / "in.png", "-o", tmp_path / "in.png")
+    assert code == 2 and "in.png would be overwritten" in err
 
 
 # ------------------------------------------------------------------------------------------------------ info and worlds

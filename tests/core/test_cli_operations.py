@@ -321,6 +321,7 @@ def test_deep_masks_keep_their_greys(film, tmp_path):
         (["--mask", "none.png"], "none.png is not there"),
         (["--mask", "bad.png"], "bad.png is no image"),
         (["--mask", "short.mp4"], "The mask has 4 frames and the video 11"),
+        (["--mask", "black.png"], "black.png has nothing white, so nothing would be edited"),
         (["--strength", "2"], "Every strength"),
     ],
 )
@@ -328,6 +329,7 @@ def test_a_mask_that_cannot_be_used_is_refused_before_the_codec_works(sora, film
     video = film()
     film("short.mp4", 4)
     (tmp_path / "bad.png").write_text("no image")
+    Image.new("L", (32, 24)).save(tmp_path / "black.png")
     worked = []
     monkeypatch.setattr(Clip, "encode", lambda *_: worked.append(1))
     monkeypatch.chdir(tmp_path)
@@ -335,9 +337,21 @@ def test_a_mask_that_cannot_be_used_is_refused_before_the_codec_works(sora, film
     assert code == 2 and said in told and not worked
 
 
-@pytest.mark.parametrize("size", ["64x24", "32x48", "64x64"])
-def test_reframe(sora, film, tmp_path, size):
-    code, _, _ = sora("reframe", film(), "more of it", "--size", size, "-o", tmp_path / "a.mp4")
+@pytest.mark.parametrize("words", [["extend", "in.mp4", "a"], ["animate", "a", "--at", "0:in.mp4"]])
+@pytest.mark.parametrize("name", ["in.mp4", "link.mp4"])
+def test_an_input_is_not_overwritten_by_what_is_made_of_it(sora, film, tmp_path, monkeypatch, words, name):
+    before = film().read_bytes()
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "in.mp4")
+    monkeypatch.chdir(tmp_path)
+    code, _, told = sora(*words, "--frames", 5, "-o", name)
+    assert code == 2 and "in.mp4 would be overwritten by what is made of it: name another file with -o" in told
+    assert (tmp_path / "in.mp4").read_bytes() == before
+
+
+@pytest.mark.parametrize("place", ["center", "right", "bottom"])
+@pytest.mark.parametrize("size", ["64x24", "32x48", "64x64", "53x24", "32x45"])
+def test_reframe(sora, film, tmp_path, size, place):
+    code, _, _ = sora("reframe", film(), "more of it", "--size", size, "--place", place, "-o", tmp_path / "a.mp4")
     info = probe(tmp_path / "a.mp4")
     assert code == 0 and f"{info.width}x{info.height}" == size and info.frames == 11
 

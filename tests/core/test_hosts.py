@@ -14,7 +14,7 @@ import websockets
 
 from sora_core.batch import host
 from sora_core.batch.host import PACK, Host, HostError, Server, find_hosts
-from tests.host import demo
+from tests.host import demo, hosts
 from tests.host.languages import tables
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +99,24 @@ def test_a_pack_that_no_host_can_load(tmp_path, monkeypatch, system):
     with pytest.raises(HostError, match=said):
         server.start()
     assert not server.folder.exists()
+
+
+def test_why_a_host_does_not_start_is_said(tmp_path):
+    folder = comfy(tmp_path / "ComfyUI")
+    (folder / "main.py").write_text("raise RuntimeError('no room for the model')")
+    server = Server(Host(folder), Path(sys.executable))
+    with pytest.raises(HostError, match=r"stopped while starting: RuntimeError: no room for the model$"):
+        server.start()
+    assert not server.folder.exists()
+
+
+def test_a_torchvision_of_another_build_than_torch_is_said(tmp_path, monkeypatch):
+    hosts.check_fit(Path(sys.executable))
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text("raise RuntimeError('operator nms does not exist')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(HostError, match=r"operator nms does not exist.*: install torch, torchvision and torchaudio"):
+        hosts.check_fit(Path(sys.executable))
 
 
 def test_a_default_of_several_lines_is_one_row_of_a_help_page():

@@ -181,6 +181,14 @@ def test_reframe_moves_in_whole_patches_and_invents_a_patch_that_the_picture_doe
     assert canvas.kept[0, 0, 0].all(1).tolist() == [True] * 3 + [False] * 2
 
 
+@pytest.mark.parametrize("width, left", [(53, 2), (55, 2), (56, 3), (80, 6)])
+def test_a_picture_at_the_right_is_inside_a_frame_of_no_whole_patches(width, left):
+    small = Grid(17, 32, 32, 8.0, GRID.geometry)
+    canvas = reframe(keep(clip(small), small), width, 32, x=1)
+    assert canvas.kept[0, 0, 0, 0].nonzero().flatten().tolist() == list(range(left, left + 4))
+    assert left * GRID.geometry.s_stride + small.width <= width
+
+
 def test_refine_shares_the_composition():
     canvas = refine(keep(clip(), GRID), 96, 64, 0.5)
     assert canvas.scale == 2 and canvas.grid.latent_shape == (4, 5, 8, 12) and (canvas.level == 0.5).all()

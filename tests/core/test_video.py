@@ -323,6 +323,16 @@ def test_videos_that_cannot_be_read(tmp_path, smooth_clip, kind):
         assert "a.mp4" in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("share", [0.5, 0.7, 0.9])
+def test_a_video_that_is_cut_off_is_damaged(tmp_path, smooth_clip, share):
+    path = tmp_path / "a.mp4"
+    write(path, smooth_clip(40, 64, 64))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: round(len(whole) * share)])
+    with pytest.raises(UserError, match=r"a\.mp4 is damaged"):
+        list(read_frames(path))
+
+
 def test_a_sound_file_has_no_picture(tmp_path):
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
         stream = container.add_stream("aac", rate=8000)

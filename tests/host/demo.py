@@ -38,7 +38,8 @@ def main() -> None:
     except HostError as reason:
         print(f"{str(reason).rstrip('.')}; the command line does it.", flush=True)
         line = [sys.executable, "-m", "sora_core", "generate", asked.prompt, "-o", str(video), "--seed", "0"]
-        subprocess.run(line, cwd=PACK, check=True)
+        if code := subprocess.run(line, cwd=PACK).returncode:
+            sys.exit(code)  # which has said why
     contact_sheet(read_frames(video), sheet)
     print(f"{asked.prompt}\n  video          {shown(video)}\n  contact sheet  {shown(sheet)}")
 

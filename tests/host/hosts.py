@@ -55,6 +55,7 @@ def environment(
     command([*install, *pip_options], log)
     if not works(python):
         raise HostError(f"The environment made for {host.path} cannot import torch and aiohttp; delete {folder}.")
+    check_fit(python)
     (folder / "ready").write_text(host.version)
     return python
 
@@ -71,6 +72,22 @@ def base_interpreter() -> tuple[Path, str]:
     # It may have torch from a third one, whose folder it was lent (noxfile): a folder that is handed on lends nothing.
     found = importlib.util.find_spec("torch")
     return below, str(Path(found.origin).parents[1]) if found and found.origin else ""
+
+
+def check_fit(python: Path) -> None:
+    """Without a torchvision ComfyUI says so itself; one of another build than torch fails when it is imported.
+
+    Raises:
+        HostError: it does.
+    """
+    probe = "import importlib.util\nif importlib.util.find_spec('torchvision'): import torchvision"
+    done = subprocess.run([str(python), "-c", probe], capture_output=True, text=True, errors="replace")
+    if done.returncode:
+        why = done.stderr.strip().splitlines()[-1:] or [f"exit {done.returncode}"]
+        raise HostError(
+            f"ComfyUI needs a torchvision that fits the torch of this machine, and pip found another ({why[0]}): "
+            "install torch, torchvision and torchaudio together, from the same index"
+        )
 
 
 def has_torch(python: Path) -> bool:
