@@ -266,18 +266,14 @@ def reframe(canvas: Canvas, width: int, height: int, x: float = 0.5, y: float = 
     if not (0 <= x <= 1 and 0 <= y <= 1):
         raise UserError(f"The place of the picture in the new frame must be from 0 to 1, not {x} and {y}.")
     grid = replace(old, width=width, height=height)
-    sides = []
-    for axis, more, share in ((1, height - old.height, y), (2, width - old.width, x)):
-        patch = old.geometry.patch[axis]
-        room = more // (patch * old.geometry.s_stride)
-        sides.append(round(room * share) * patch)
-    top, left = sides
+    (_, ph, pw), stride = old.geometry.patch, old.geometry.s_stride
+    top = round((height - old.height) // (ph * stride) * y) * ph
+    left = round((width - old.width) // (pw * stride) * x) * pw
     level = canvas.level.clone()
-    _, py, px = (p * old.geometry.s_stride for p in old.geometry.patch)
-    if old.height % py and height > old.height:
-        level[..., -old.geometry.patch[1] :, :] = 1
-    if old.width % px and width > old.width:
-        level[..., -old.geometry.patch[2] :] = 1
+    if old.height % (ph * stride) and height > old.height:
+        level[..., -ph:, :] = 1
+    if old.width % (pw * stride) and width > old.width:
+        level[..., -pw:] = 1
     out = replace(blank(grid, canvas), origin=_moved(canvas.origin, 0, -top, -left))
     return _overlay(out, replace(canvas, level=level), 0, top, left)
 
