@@ -35,7 +35,7 @@ class SoraEditVideo(io.ComfyNode):
             search_aliases=["video to video", "sdedit", "v2v", "style", "inpaint video"],
             inputs=[
                 io.Latent.Input("latent", tooltip=VIDEO),
-                strength_input(0.6, "0 changes nothing, 1 invents everything anew."),
+                strength_input(canvases.EDIT_STRENGTH, "0 changes nothing, 1 invents everything anew."),
                 io.String.Input(
                     "curve",
                     default="",
@@ -108,7 +108,7 @@ class SoraRefine(io.ComfyNode):
             inputs=[
                 io.Latent.Input("latent", tooltip=VIDEO),
                 *size_inputs(192, 192, "Of the result, of the same shape"),
-                strength_input(0.6, "0 keeps the enlarged picture, 1 ignores it."),
+                strength_input(canvases.REFINE_STRENGTH, "0 keeps the enlarged picture, 1 ignores it."),
                 io.Vae.Input(
                     "vae",
                     optional=True,

@@ -25,6 +25,9 @@ from .errors import UserError
 from .grid import Grid
 from .strength import check_strength, curve_to_cells, mask_to_cells, size_of
 
+EDIT_STRENGTH = 0.5  # of the bundled model the lowest that follows the prompt: docs/model-card.md
+REFINE_STRENGTH = 0.6
+
 
 @dataclass(frozen=True)
 class Canvas:
@@ -220,7 +223,7 @@ def morph(a: Canvas, b: Canvas, strength: float = 0.9) -> Canvas:
 
 def edit(
     canvas: Canvas,
-    strength: float = 0.6,
+    strength: float = EDIT_STRENGTH,
     mask: Tensor | None = None,
     curve: Sequence[tuple[float, float]] | None = None,
 ) -> Canvas:
@@ -278,7 +281,7 @@ def reframe(canvas: Canvas, width: int, height: int, x: float = 0.5, y: float = 
     return _overlay(out, replace(canvas, level=level), 0, top, left)
 
 
-def refine(canvas: Canvas, width: int, height: int, strength: float = 0.6) -> Canvas:
+def refine(canvas: Canvas, width: int, height: int, strength: float = REFINE_STRENGTH) -> Canvas:
     """A prototype at full size: its latent is scaled up and repainted. Where the new size is a whole multiple, the
     noise is shared with the prototype too (`Canvas.scale`), so the same seed supports the same composition.
 

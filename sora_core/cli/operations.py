@@ -242,7 +242,7 @@ def _told_at(tag: str, number: int) -> str:
 
 def edit_arguments(parser: Parser) -> None:
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--strength", type=number, default=0.6, metavar="S", help="0 keeps, 1 invents (default 0.6)")
+    how.add_argument("--strength", type=number, default=0.5, metavar="S", help="0 keeps, 1 invents (default 0.5)")
     how.add_argument("--curve", metavar="PLACE:S,...", help="strengths from 0, the start, to 1, the end: 0:0.2,1:0.8")
     told = "image or video, stretched to the size of VIDEO: only what is white is edited"
     parser.add_argument("--mask", type=Path, metavar="FILE", help=told)

@@ -30,7 +30,6 @@ from .prompts import Case, cases
 from .setting import Setting, truth
 from .sheets import Row, sheet
 
-EDIT_STRENGTH, REFINE_STRENGTH = 0.6, 0.6  # what the commands and nodes have by default
 PREVIEW = 2 / 3  # of the sides that the checkpoint was trained at, so that the full size, twice a preview, is near them
 STIRS = 0.25  # of the median step before: below it, what follows stands still
 NEAR = 0.15  # of the frame: how far a thing may lie from where it was and still be in its place
@@ -158,7 +157,7 @@ def edit(setting: Setting) -> Result:
         for group, videos in _batches(setting, made, grid, f"edit the {what}"):
             goals = list(islice(targets, len(group)))
             held = canvases.keep(pipeline.encode(videos.to(pipeline.device)), grid)
-            clips = setting.clips(canvases.edit(held, EDIT_STRENGTH), goals)
+            clips = setting.clips(canvases.edit(held, canvases.EDIT_STRENGTH), goals)
             for case, video, clip in zip(goals, videos, clips, strict=True):
                 seen = compare(score(clip), case.scene)
                 if what == "style":
@@ -172,7 +171,7 @@ def edit(setting: Setting) -> Result:
     return Result(
         "Edit",
         f"{half} held-out clips; the prompt asks for another style or another colour of the thing (strength "
-        f"{EDIT_STRENGTH}). Left the clip that was given, right the edit.",
+        f"{canvases.EDIT_STRENGTH}). Left the clip that was given, right the edit.",
         {
             "style": [
                 share("style as told", styled, 85),
@@ -234,7 +233,7 @@ def sizes_agree(setting: Setting) -> Result:
         preview = torch.cat(list(pipeline.frames(small, grid)), dim=2)
         frames = fit(preview.transpose(1, 2).flatten(0, 1), full.width, full.height)  # as pixels, as `sora refine` does
         latent = pipeline.encode(frames.unflatten(0, (len(group), -1)).transpose(1, 2))
-        refined = replace(canvases.edit(canvases.keep(latent, full), REFINE_STRENGTH), scale=2)
+        refined = replace(canvases.edit(canvases.keep(latent, full), canvases.REFINE_STRENGTH), scale=2)
         both = (setting.clips(canvas, group) for canvas in (large, refined))
         for case, a, b, c in zip(group, preview.cpu(), *both, strict=True):
             seen, others = score(a), (score(b), score(c))
@@ -246,7 +245,7 @@ def sizes_agree(setting: Setting) -> Result:
     return Result(
         "Preview and full size",
         f"{len(made)} held-out prompts, {grid.width}x{grid.height} and {full.width}x{full.height} from the same seed, "
-        f"and the preview refined (strength {REFINE_STRENGTH}). The composition is the same if as many things of the "
+        f"and the preview refined (strength {canvases.REFINE_STRENGTH}). The composition is the same if as many things of the "
         f"same colour lie within {NEAR:.0%} of the frame of each other.",
         {"composition": [share("same seed", same, 70), share("after refine", after_refine, 90)]},
         {"Preview, full size from the same seed, preview refined": sheet(rows[:10], setting.out / "sizes_agree.png")},

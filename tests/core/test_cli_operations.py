@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from sora_core.audio import Sound, has_sound
-from sora_core.cli import main
+from sora_core.canvas import EDIT_STRENGTH, REFINE_STRENGTH
+from sora_core.cli import main, read
 from sora_core.cli.make import part_prompt
 from sora_core.clip import Clip, read_mask, read_tags
 from sora_core.errors import UserError
@@ -265,6 +266,11 @@ def test_edit_at_strength_0_returns_the_video(sora, film, made, tmp_path):
     video = film(frames=6)
     assert sora("edit", video, "a star", "--strength", 0, "-o", tmp_path / "a.mp4")[0] == 0
     assert torch.equal(made()[:, 6:], pixels(video))
+
+
+def test_the_command_is_as_strong_as_the_engine_where_nothing_is_said():
+    for command, strength in (("edit", EDIT_STRENGTH), ("refine", REFINE_STRENGTH)):
+        assert read([command, "a.mp4", "a star", "-o", "b.mp4"]).strength == strength
 
 
 def test_edit_a_region_with_sound(sora, film, tmp_path):
