@@ -40,6 +40,8 @@ class Canvas:
         origin: (t, y, x) of the first cell in the noise field. A canvas that grows towards earlier frames or to the
             left or top starts at a negative origin, and its old patches keep their noise.
         scale: how many times wider and higher this canvas is than the prototype whose composition it shares.
+        batch: the number of each sample in the batch that it was taken from; None counts from 0. Its noise is that of
+            seed + number.
 
     Raises:
         UserError: the latent does not belong to the grid, or holds NaN; a level is outside [0, 1].
@@ -50,6 +52,7 @@ class Canvas:
     grid: Grid
     origin: tuple[int, int, int] = (0, 0, 0)
     scale: int = 1
+    batch: tuple[int, ...] | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "latent", self.latent.float())
@@ -69,6 +72,15 @@ class Canvas:
         """Bool (B, 1, t, h, w): the patches that leave as they came."""
         return self.level == 0
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """What is added to a seed for the noise of each sample."""
+        return tuple(range(len(self.latent))) if self.batch is None else self.batch
+
+    def alone(self, b: int) -> Canvas:
+        """Sample b of the batch by itself, with its own noise."""
+        return replace(self, latent=self.latent[b, None], level=self.level[b, None], batch=(self.numbers[b],))
+
     def to(self, device: torch.device | str) -> Canvas:
         """The same canvas on another device."""
         return replace(self, latent=self.latent.to(device), level=self.level.to(device))
@@ -82,7 +94,7 @@ def empty(grid: Grid, batch: int = 1, device: torch.device | str = "cpu") -> Can
 
 def blank(grid: Grid, like: Canvas) -> Canvas:
     """An empty canvas with the batch, device and scale of another."""
-    return replace(empty(grid, len(like.latent), like.latent.device), scale=like.scale)
+    return replace(empty(grid, len(like.latent), like.latent.device), scale=like.scale, batch=like.batch)
 
 
 def place(canvas: Canvas, latent: Tensor, at: int = 0, strength: float | Tensor = 0.0) -> Canvas:
@@ -313,8 +325,11 @@ def enlargement(small: Grid, large: Grid) -> int:
         raise UserError(
             f"{new} has another shape than {old}: refine to the same shape, and reframe before or after that."
         )
-    (h, w), (large_h, large_w) = small.latent_shape[2:], large.latent_shape[2:]
-    return large_h // h if large_h % h == 0 and large_h * w == large_w * h else 1
+    pixels = (small.height, small.width), (large.height, large.width)
+    for (h, w), (large_h, large_w) in (pixels, (small.latent_shape[2:], large.latent_shape[2:])):
+        if large_h % h == 0 and large_h * w == large_w * h:
+            return large_h // h
+    return 1
 
 
 # -------------------------------------------------------------------------------------------------------------- helpers

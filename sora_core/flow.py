@@ -19,8 +19,14 @@ MAX_STEPS = 1000
 
 
 def double(x: Tensor) -> Tensor:
-    """`x` in float64; on the CPU where its device knows none (Apple's GPUs)."""
-    return x.cpu().double() if x.device.type == "mps" else x.double()
+    """`x` in float64; on the CPU where its device may know none (GPUs of Apple and Intel, DirectML)."""
+    return x.to(exact_device(x.device)).double()
+
+
+def exact_device(device: torch.device | str) -> torch.device:
+    """Where to compute in float64 for tensors of `device`."""
+    device = torch.device(device)
+    return device if device.type in ("cpu", "cuda") else torch.device("cpu")
 
 
 def interpolate(x0: Tensor, e: Tensor, s: Tensor | float) -> Tensor:

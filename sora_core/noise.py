@@ -17,6 +17,8 @@ import operator
 import torch
 from torch import Tensor
 
+from .flow import exact_device
+
 MASK = 0xFFFFFFFF
 CHUNK = 1 << 20  # counters evaluated at once: bounds the working memory to some 100 MB
 
@@ -92,8 +94,7 @@ def noise(
     if not 1 <= scale < 1 << 15 or min(shape) < 1:
         raise ValueError(f"scale must be in 1..32767 and every size at least 1, not {scale} and {tuple(shape)}")
     channels, frames, height, width = shape
-    device = torch.device(device)
-    place = torch.device("cpu") if device.type == "mps" else device  # Apple's GPU has no float64
+    place = exact_device(device)
     if scale == 1:
         return _white(seed, 0, shape, offset, place).float().to(device)
 

@@ -216,14 +216,13 @@ class Pipeline(Codec):
             yield from windows.fill(view, run, canvas, s, timeline.spans(told, length), s.seed, callback)
 
     def _one(self, canvas: Canvas, b: int, prompt: str | Timeline, callback: Callback | None, s: Settings) -> Tensor:
-        """Sample b of a batch by itself: the video of seed + b."""
+        """Sample b of a batch by itself."""
         batch = len(canvas.latent)
-        one = replace(canvas, latent=canvas.latent[b, None], level=canvas.level[b, None])
 
         def report(done: int, of: int, x: Tensor, x0: Tensor) -> None:
             callback(b * of + done, batch * of, x, x0)
 
-        return self.fill(one, prompt, report if callback else None, **(vars(s) | {"seed": s.seed + b}))
+        return self.fill(canvas.alone(b), prompt, report if callback else None, **vars(s))
 
     def generate(
         self, prompt: Prompt, grid: Grid | None = None, callback: Callback | None = None, **settings

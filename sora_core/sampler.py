@@ -180,13 +180,11 @@ def _std(x: Tensor, inside: Tensor) -> Tensor:
 
 
 def field(canvas: Canvas, seed: int) -> Tensor:
-    """The canvas's part of the noise field (B, C, t, h, w); sample b of a batch is that of seed + b."""
+    """The canvas's part of the noise field (B, C, t, h, w); sample b of a batch is that of seed + b, or of its number
+    there (`Canvas.batch`)."""
     shape, device = tuple(canvas.latent.shape[1:]), canvas.latent.device
     return torch.stack(
-        [
-            noise(seed + b, shape, offset=canvas.origin, scale=canvas.scale, device=device)
-            for b in range(len(canvas.latent))
-        ]
+        [noise(seed + b, shape, offset=canvas.origin, scale=canvas.scale, device=device) for b in canvas.numbers]
     )
 
 

@@ -242,7 +242,7 @@ def _reader(
         origin, shape = canvas.origin, (given.shape[1], 1, *given.shape[3:])
         for i in past:
             offset = (origin[0] + cells[i] + _HISTORY_NOISE, *origin[1:])
-            e = torch.stack([noise(seed + b, shape, offset=offset, device=given.device) for b in range(len(given))])
+            e = torch.stack([noise(seed + b, shape, offset=offset, device=given.device) for b in canvas.numbers])
             given[:, :, i, None] = flow.interpolate(given[:, :, i, None], e, how.history)
 
     def read(x: Tensor, level: Tensor) -> Tensor:

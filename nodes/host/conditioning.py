@@ -15,6 +15,8 @@ from .geometry import geometry_of
 from .model import SoraModel
 from .streaming import encode_stream
 
+TIMELINE = ("sora_told", "sora_prompt")  # what an entry of a timeline notes: `Told.moments`, and its own number there
+
 
 @dataclass(frozen=True, eq=False)  # the host compares what positive and negative tell: tensors are no yes or no
 class Told:
@@ -50,20 +52,22 @@ def timeline_conditioning(clip, timeline: Timeline, grid: Grid) -> list:
     for number, prompt in enumerate(timeline.prompts):
         mask = (frames == number).float().view(1, t, 1, 1).expand(1, t, h, w)
         for text, more in clip.encode_from_tokens_scheduled(clip.tokenize(prompt)):
-            entries.append([text, more | {"mask": mask, "mask_strength": 1.0, "sora_told": told}])
+            noted = {"sora_told": told, "sora_prompt": number}
+            entries.append([text, more | {"mask": mask, "mask_strength": 1.0} | noted])
     return entries
 
 
 def in_one_pass(conditioning: list) -> list:
-    """A timeline's entries as the one that our models read; anything else as it is."""
-    if not all("sora_told" in more for _, more in conditioning):
+    """A timeline's entries as the one that our models read; anything else as it is, for the host to run entry by entry:
+    two timelines combined, or a prompt that a hook of its CLIP splits by noise level."""
+    if [more.get("sora_prompt") for _, more in conditioning] != list(range(len(conditioning))):
         return conditioning
     texts = [text for text, _ in conditioning]
     length = max(text.shape[1] for text in texts)
     padded = [torch.nn.functional.pad(text, (0, 0, 0, length - text.shape[1])) for text in texts]
     mask = torch.stack([torch.arange(length) < text.shape[1] for text in texts])
     text, more = conditioning[0]
-    more = {name: value for name, value in more.items() if name not in ("mask", "mask_strength", "sora_told")}
+    more = {name: value for name, value in more.items() if name not in ("mask", "mask_strength", *TIMELINE)}
     return [[text, more | {"sora_timeline": Told(torch.cat(padded), mask, conditioning[0][1]["sora_told"])}]]
 
 
@@ -83,6 +87,14 @@ def cut(conditioning: list, start: int, stop: int) -> list:
             more = more | {"mask": mask, "sora_told": more["sora_told"][start:stop]}
         parts.append([text, more])
     return parts
+
+
+def of_cells(conds: list[dict], cells: list[int], length: int) -> list[dict]:
+    """What the host has made of a CONDITIONING for `length` latent frames, for some of them: masks over time are cut."""
+    return [
+        one | {"mask": one["mask"][:, cells]} if "mask" in one and one["mask"].shape[1] == length else one
+        for one in conds
+    ]
 
 
 def with_canvas(inner: comfy.model_base.BaseModel, conditioning: list, canvas: Canvas, vae=None) -> list:

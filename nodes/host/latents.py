@@ -67,6 +67,9 @@ def canvas_of(latent: dict, source) -> Canvas:
     noted = latent.get("sora_grid")
     if noted and grid_to_latent(grid) == noted | {"geometry": asdict(grid.geometry)}:  # where it was laid out
         canvas = replace(canvas, **latent.get("sora_field", {}))
+    numbers = latent.get("batch_index")  # of nodes that take some of a batch
+    if numbers is not None and len(numbers) == len(samples):
+        canvas = replace(canvas, batch=tuple(numbers))
     return canvas
 
 
@@ -172,7 +175,7 @@ def settled(latent: dict) -> dict:
 
 def filled(latent: dict, samples: torch.Tensor) -> dict:
     """What a sampler gives back: the LATENT without its mask and, of a loop, only one lap (`SoraLoopVideo`)."""
-    gone = ("noise_mask", "batch_index", "sora_content", "sora_lap")
+    gone = ("noise_mask", "sora_content", "sora_lap")
     out = {name: value for name, value in latent.items() if name not in gone} | {"samples": samples}
     if "sora_lap" in latent:
         noted = latent["sora_grid"]

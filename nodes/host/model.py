@@ -37,8 +37,10 @@ class HostAttention:
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
         """q, k, v (b, heads, n, d) -> (b, heads, n, d); mask True where a key may be seen."""
         attention = comfy.ldm.modules.attention
-        # The host's choice for a CPU is its memory-saving attention: several times slower, and it takes no such mask.
-        function = attention.attention_pytorch if q.device.type == "cpu" else attention.optimized_attention
+        # The host's memory-saving attentions, its choice for a CPU too, are several times slower there, and all but
+        # PyTorch's own add a mask to the scores, where this one says what may be seen.
+        own = mask is not None or q.device.type == "cpu"
+        function = attention.attention_pytorch if own else attention.optimized_attention
         return function(
             q,
             k,
@@ -200,11 +202,17 @@ def start_levels(executor, guider, sigmas, extra_args, callback, noise, latent_i
     The host would blend the result with the old content by the mask, and pull it there at every step. Instead, the
     start is mixed once, x = (1 - m s) latent + m s noise, the host's mask keeps only what has m = 0, and the levels go
     to the network as a condition: what the engine's sampler does, with any of the host's solvers.
+
+    Steps may be taken in stages. One that stops half-way gives its x, scaled by the host; there, too, what is kept has
+    to be itself, for the next stage takes it from there. That one adds no noise and starts from x as it is.
     """
-    if denoise_mask is not None:
+    if denoise_mask is None:
+        return executor(guider, sigmas, extra_args, callback, noise, latent_image, None, disable_pbar)
+    if noise.any():
         noise = latent_image + denoise_mask * (noise - latent_image)
-        denoise_mask = (denoise_mask > 0).to(denoise_mask)
-    return executor(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
+    new = (denoise_mask > 0).to(denoise_mask)
+    samples = executor(guider, sigmas, extra_args, callback, noise, latent_image, new, disable_pbar)
+    return torch.where(new > 0, samples, latent_image.to(samples))
 
 
 def show_clip(executor, guider, sigmas, extra_args, callback, *rest):

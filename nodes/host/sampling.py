@@ -11,7 +11,7 @@ from torch import Tensor
 from ...sora_core import flow, sampler
 from ...sora_core.canvas import Canvas
 from ...sora_core.errors import UserError
-from .conditioning import told_of, with_canvas
+from .conditioning import of_cells, told_of, with_canvas
 from .films import FilmSampler, check_loop, fill_windows
 from .geometry import windowing_of
 from .levels import FRAME, PATCH, Lumped, kind_of, own_level
@@ -85,6 +85,8 @@ class Guider(comfy.samplers.CFGGuider):
                 *options.get("sampler_post_cfg_function", []),
             ]
         conds = (self.conds.get("negative"), self.conds.get("positive"))
+        if seen is not None:
+            conds = (of_cells(one, seen.cells, self.level.shape[2]) for one in conds)
         return comfy.samplers.sampling_function(
             self.inner_model, x, timestep, *conds, cfg, model_options=options, seed=seed
         )
@@ -143,10 +145,8 @@ def fill(
     settings = {"steps": steps, "solver": solver, "shift": shift, "cfg": cfg, "interval": interval}
     settings |= {"rescale": rescale, "resample": resample, "vae": vae, "window": window}
     if long and not grid.cyclic and batch > 1 and not (canvas.level == canvas.level[:1]).all():
-        ones = (replace(canvas, latent=canvas.latent[b, None], level=canvas.level[b, None]) for b in range(batch))
-        return torch.cat(
-            [fill(model, positive, negative, one, seed=seed + b, **settings) for b, one in enumerate(ones)]
-        )  # each has windows of its own
+        ones = (canvas.alone(b) for b in range(batch))  # each has windows of its own
+        return torch.cat([fill(model, positive, negative, one, seed=seed, **settings) for one in ones])
     if callback is None:
         with Live(model, Playhead(grid.fps / grid.geometry.t_stride)) as live:
             return fill(model, positive, negative, canvas, seed=seed, callback=live, **settings)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sora_core.errors import UserError
-from sora_core.flow import interpolate, loss_weight, sample_levels, schedule, shift, shift_for_tokens
+from sora_core.flow import exact_device, interpolate, loss_weight, sample_levels, schedule, shift, shift_for_tokens
 
 
 @pytest.fixture
@@ -87,3 +87,10 @@ def test_levels_follow_the_distribution_they_name():
     assert s.min() > 0 and s.max() < 1
     again = [sample_levels(5, torch.Generator().manual_seed(3)) for _ in range(2)]
     assert torch.equal(*again)
+
+
+@pytest.mark.parametrize(
+    ("device", "exact"), [("cpu", "cpu"), ("cuda", "cuda"), ("mps", "cpu"), ("xpu", "cpu"), ("privateuseone", "cpu")]
+)
+def test_float64_is_computed_where_it_is_known(device, exact):
+    assert exact_device(device).type == exact

@@ -5,11 +5,24 @@ import math
 import pytest
 import torch
 
-from sora_core.canvas import Canvas, connect, edit, empty, extend, keep, lap, loop, morph, refine, reframe
+from sora_core.canvas import (
+    Canvas,
+    connect,
+    edit,
+    empty,
+    enlargement,
+    extend,
+    keep,
+    lap,
+    loop,
+    morph,
+    refine,
+    reframe,
+)
 from sora_core.errors import UserError
 from sora_core.grid import Geometry, Grid
 from sora_core.noise import noise
-from sora_core.sampler import sample
+from sora_core.sampler import field, sample
 from sora_core.strength import curve_to_cells, mask_to_cells, parse_curve
 
 GRID = Grid(17, 32, 48, 8.0, Geometry(channels=4))  # latent 4 x 5 x 4 x 6
@@ -199,6 +212,22 @@ def test_refine_shares_the_composition():
     halved = torch.nn.functional.avg_pool3d(refine(keep(ramp, GRID), 96, 64).latent, (1, 2, 2))
     assert torch.allclose(halved[..., 1:-1], ramp[..., 1:-1], atol=1e-5)
     assert refine(keep(clip(), GRID), 72, 48).scale == 1  # one and a half: no whole multiple
+
+
+@pytest.mark.parametrize(("old", "new"), [((100, 60), (200, 120)), ((97, 36), (194, 72)), ((33, 27), (66, 54))])
+def test_twice_the_size_is_so_in_pixels_whatever_the_cells_are(old, new):
+    small, large = (Grid(1, height, width, 8, GRID.geometry) for width, height in (old, new))
+    assert enlargement(small, large) == 2
+
+
+def test_one_of_a_batch_keeps_its_noise_through_every_operation():
+    three = keep(clip(batch=3), GRID)
+    second = three.alone(1)
+    longer, wider = extend(second, backward=1), reframe(second, 64, 64)
+    assert three.numbers == (0, 1, 2) and second.numbers == longer.numbers == wider.numbers == (1,)
+    assert torch.equal(second.latent[0], three.latent[1]) and torch.equal(field(second, 7)[0], field(three, 7)[1])
+    assert torch.equal(field(longer, 7)[0, :, 1:], field(second, 7)[0])
+    assert torch.equal(field(wider, 7)[0], noise(8, (4, 5, 8, 8), offset=wider.origin))
 
 
 # ----------------------------------------------------------------------------------------------------------- together

@@ -233,6 +233,23 @@ def test_one_of_a_batch_that_the_hosts_sampler_filled_goes_on_as_it_is(server, l
     assert longer.shape[2] == 5 and torch.equal(longer[:, :, :3], one)
 
 
+@pytest.mark.parametrize("window", [0, 3])
+def test_two_timelines_combined_are_both_read(server, latents, window):
+    """As the host combines prompts: an average, in which neither comes first; also window by window."""
+    g = Canvas(frames=17)
+    a, b = (g.timeline(f"0-1s: a red {one}; 1-3s: a blue {one}", g.latent) for one in ("ball", "star"))
+    ways = [
+        a,
+        g("ConditioningCombine", conditioning_1=a, conditioning_2=b)[0],
+        g("ConditioningCombine", conditioning_1=b, conditioning_2=a)[0],
+    ]
+    nodes = []
+    for g.positive in ways:
+        nodes.append(g.keep(g.sample(window=window)))
+    one, both, turned = (latents(result, node) for result in [server.run(g.api)] for node in nodes)
+    assert (both - turned).abs().max() <= SAME and (both - one).abs().max() > 0.01
+
+
 def test_timelines_may_say_what_is_wanted_and_what_is_not(server, latents):
     g = Canvas()
     g.positive = g.timeline("0-0.5s: a red ball; 0.5-2s: a red star", g.latent)

@@ -94,6 +94,38 @@ def test_an_animated_image_stays_bit_for_bit_under_every_sampler(server, engine,
         assert (ours - filled).abs().max() <= SAME
 
 
+@pytest.mark.parametrize("strength", [0.0, 0.5])
+def test_steps_in_two_stages_are_those_in_one(server, latents, picture_in, photo, strength):
+    """The host hands on x as it is half-way, scaled; what is kept has to be itself there too."""
+    g = Clip(TINY)
+    image = g("LoadImage", image=picture_in(photo))[0]
+    canvas = g("SoraAnimateImage", latent=g.latent, image=image, vae=g.vae, strength=strength, frame=0)[0]
+
+    def stage(latent, start, end, first=True):
+        more = {"positive": g.positive, "negative": g.negative, "latent_image": latent}
+        more |= {"add_noise": "enable" if first else "disable", "return_with_leftover_noise": "enable"}
+        more |= {"noise_seed": 3, "steps": 4, "cfg": 3.0, "sampler_name": "euler", "scheduler": "simple"}
+        return g("KSamplerAdvanced", model=g.model, **more, start_at_step=start, end_at_step=end)[0]
+
+    half = stage(canvas, 0, 2)
+    nodes = [g.keep(one) for one in (canvas, half, stage(half, 2, 4, first=False), stage(canvas, 0, 4))]
+    known, half, two, one = (latents(result, node) for result in [server.run(g.api)] for node in nodes)
+    assert (two - one).abs().max() <= SAME and not torch.allclose(half, one, atol=0.1)
+    if strength == 0:
+        assert all(torch.equal(latent[:, :, 0], known[:, :, 0]) for latent in (half, two))
+
+
+def test_one_of_a_batch_is_sampled_as_it_was_there(server, latents):
+    g = Clip(TINY, batch=3)
+    third = g("LatentFromBatch", samples=g.latent, batch_index=2, length=1)[0]
+    finished = g.sample(latent=third)
+    again = g("SoraEditVideo", latent=finished, strength=1.0, curve="")[0]
+    nodes = [g.keep(one) for one in (g.sample(), finished, g.sample(latent=again))]
+    three, one, again = (latents(result, node) for result in [server.run(g.api)] for node in nodes)
+    assert (one[0] - three[2]).abs().max() <= SAME < (one[0] - three[0]).abs().max()
+    assert (again - one).abs().max() <= SAME  # its number is still known
+
+
 @pytest.mark.parametrize("strength", [0.0, 0.3, 0.7, 1.0])
 def test_a_soft_mask_means_the_same_to_ksampler_and_to_the_engine(server, engine, latents, picture_in, photo, strength):
     g = Clip(TINY)
