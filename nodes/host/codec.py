@@ -19,12 +19,13 @@ class HostCodec(VAE):
     """The engine's codec, called as the host calls one: whole clips in, whole clips out, but one latent frame at a time
     on the device, so that its memory follows the window and not the film."""
 
-    def encode(self, video: Tensor, *, state=None, tile: int | None = None) -> Tensor:
+    def encode(self, video: Tensor, *, state=None, tile: int | None = None, device=None) -> Tensor:
         if state is not None:
             return super().encode(video, state=state, tile=tile)
         bar = comfy.utils.ProgressBar(1 + -(-(video.shape[2] - 1) // T_STRIDE))
         tile = tile or tile_for(*(-(-side // S_STRIDE) for side in video.shape[-2:]))
-        return torch.cat([told(bar, part) for part in self.encode_stream([video], tile=tile)], dim=2)
+        frames = (frame.to(device or video.device) for frame in video.split(1, dim=2))
+        return torch.cat([told(bar, part) for part in self.encode_stream(frames, tile=tile)], dim=2)
 
     def decode(self, latent: Tensor, frames=None, height=None, width=None, *, state=None, tile=None, **_) -> Tensor:
         if state is not None:
@@ -77,6 +78,13 @@ class HostVAE(comfy.sd.VAE):
         self.size = None
         self.model_size()
 
+    def encode(self, pixel_samples: Tensor) -> Tensor:
+        """Clips (T, H, W, 3) or (B, T, H, W, 3) in [0, 1] -> (B, C, t, h, w), a few frames at a time on the device: the
+        host would put all of a clip there."""
+        if pixel_samples.ndim == 5:
+            return torch.cat([self.encode(clip) for clip in pixel_samples])
+        return self.encode_tiled(pixel_samples)
+
     def decode_tiled_3d(self, samples, tile_t=None, tile_x=32, tile_y=32, overlap=None):
         """(B, C, t, h, w) -> (B, 3, T, H, W) in [0, 1], tiles in latent cells.
 
@@ -89,11 +97,11 @@ class HostVAE(comfy.sd.VAE):
         ]
         return self.process_output(torch.cat(parts).to(self.output_device).float())
 
-    def encode_tiled_3d(self, samples, tile_t=None, tile_x=512, tile_y=512, overlap=None):
-        """(B, 3, T, H, W) in [0, 1] -> (B, C, t, h, w); tiles in pixels."""
-        tile = tile_of(tile_x, tile_y) // self.downscale_ratio[-1]
+    def encode_tiled_3d(self, samples, tile_t=None, tile_x=None, tile_y=None, overlap=None):
+        """(B, 3, T, H, W) in [0, 1] -> (B, C, t, h, w); tiles in pixels, by default those of `tile_for`."""
+        tile = tile_x and max(1, tile_of(tile_x, tile_y) // self.downscale_ratio[-1])
         parts = [
-            self.first_stage_model.encode(self.process_input(one).to(self.device, self.vae_dtype), tile=max(1, tile))
+            self.first_stage_model.encode(self.process_input(one).to(self.vae_dtype), tile=tile, device=self.device)
             for one in samples.split(1)
         ]
         return torch.cat(parts).to(self.output_device).float()

@@ -90,7 +90,7 @@ def cut(conditioning: list, start: int, stop: int) -> list:
 
 
 def of_cells(conds: list[dict], cells: list[int], length: int) -> list[dict]:
-    """What the host has made of a CONDITIONING for `length` latent frames, for some of them: masks over time are cut."""
+    """What the host made of a CONDITIONING for `length` latent frames, for some of them: masks over time are cut."""
     return [
         one | {"mask": one["mask"][:, cells]} if "mask" in one and one["mask"].shape[1] == length else one
         for one in conds

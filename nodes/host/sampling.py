@@ -103,6 +103,16 @@ class Guider(comfy.samplers.CFGGuider):
         return super().sample(noise, latent_image, sampler, sigmas, denoise_mask=denoise_mask, **arguments)
 
 
+def reserving(window: int):
+    """Wraps the host's making room for a model: what it sees at once counts, not the whole film."""
+
+    def prepare(executor, model, noise_shape, *rest, **more):
+        b, c, t, *size = noise_shape
+        return executor(model, [b, c, min(t, window), *size], *rest, **more)
+
+    return prepare
+
+
 def fill(
     model,
     positive: list,
@@ -159,6 +169,9 @@ def fill(
     if kind in (PATCH, FRAME) and not isinstance(model.model, SoraModel):
         model = model.clone()
         model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "sora_levels", own_level)
+    if grid.cyclic or long:
+        model = model.clone()
+        model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, "sora_window", reserving(how.window))
     guider = Guider(model, cfg, interval, rescale)
     guider.set_conds(*(with_canvas(inner, prompt, canvas, vae) for prompt in (positive, negative)))
     factor = inner.diffusion_model.config.shift if ours else 1.0

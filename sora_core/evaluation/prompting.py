@@ -245,8 +245,8 @@ def sizes_agree(setting: Setting) -> Result:
     return Result(
         "Preview and full size",
         f"{len(made)} held-out prompts, {grid.width}x{grid.height} and {full.width}x{full.height} from the same seed, "
-        f"and the preview refined (strength {canvases.REFINE_STRENGTH}). The composition is the same if as many things of the "
-        f"same colour lie within {NEAR:.0%} of the frame of each other.",
+        f"and the preview refined (strength {canvases.REFINE_STRENGTH}). The composition is the same if as many things "
+        f"of the same colour lie within {NEAR:.0%} of the frame of each other.",
         {"composition": [share("same seed", same, 70), share("after refine", after_refine, 90)]},
         {"Preview, full size from the same seed, preview refined": sheet(rows[:10], setting.out / "sizes_agree.png")},
     )

@@ -29,13 +29,16 @@ comfy.options.enable_args_parsing()
 import comfy.model_management
 import comfy.ops
 import torch
+import utils.install_util  # noqa: F401 (the host's `utils`, before its nodes.py makes comfy/utils.py one too)
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 spec = importlib.util.spec_from_file_location("pack", PACK / "__init__.py", submodule_search_locations=[str(PACK)])
 sys.modules["pack"] = importlib.util.module_from_spec(spec)
-host, model, codec, text, checkpoint = (
-    importlib.import_module(f"pack.{name}")
-    for name in ("nodes.host", "nodes.host.model", "nodes.host.codec", "nodes.host.text", "sora_core.checkpoint")
+host, model, codec, text = (
+    importlib.import_module(f"pack.nodes.host{name}") for name in ("", ".model", ".codec", ".text")
+)
+canvases, checkpoint, grid = (
+    importlib.import_module(f"pack.sora_core.{name}") for name in ("canvas", "checkpoint", "grid")
 )
 CPU, KEY = torch.device("cpu"), "diffusion_model.blocks.0.up.weight"
 BUDGETS = {"nothing": 0.1, "half": 0.5, "all": 0}  # of the model's bytes; 0.1 bytes is what --novram asks for
@@ -60,6 +63,7 @@ def crossing(operations) -> dict[str, str]:
         calls = {
             "dit": lambda: dit(there(1, 8, 3, 6, 8, dtype=full), there(1, dtype=full), there(1, 5, 32, dtype=full)),
             "encode": lambda: next(vae.encode_stream([there(1, 3, 1, 48, 64)])),
+            "encode a film": lambda: vae.encode(torch.empty(1, 3, 9, 48, 64, dtype=torch.bfloat16), device="cuda"),
             "decode": lambda: next(vae.decode_stream([there(1, 8, 1, 6, 8)])),
             "text": lambda: words.encode_windows([[1, 2, 3]]),
         }
@@ -112,6 +116,44 @@ def placing() -> dict:
     return told
 
 
+def masks() -> list[bool]:
+    """Of attention on a GPU with and without a mask of words: whether one reached what the host has chosen there, which
+    may be a function that adds it to the scores."""
+    said, attention = [], comfy.ldm.modules.attention
+    chosen = attention.optimized_attention
+
+    def note(q, *rest, mask=None, **more):
+        said.append(mask is not None)
+        return chosen(q, *rest, mask=mask, **more)
+
+    attention.optimized_attention = note
+    with FakeTensorMode():
+        q = torch.empty(1, 2, 4, 8, device="cuda")
+        for mask in (None, torch.ones(1, 1, 1, 4, dtype=torch.bool, device="cuda")):
+            assert model.HostAttention()(q, q, q, mask).shape == q.shape
+    attention.optimized_attention = chosen
+    return said
+
+
+def reserved() -> list[float]:
+    """The bytes that the host makes room for, to fill films of 5 and of 9 latent frames that are seen 3 at a time."""
+    patcher, wanted, load = host.load(checkpoint.load(CHECKPOINT))[0], [], comfy.model_management.load_models_gpu
+    words = [[torch.zeros(1, 5, 32), {}]]
+
+    def note(*models, memory_required=0, **more):
+        wanted.append(memory_required)
+        return load(*models, memory_required=memory_required, **more)
+
+    comfy.model_management.load_models_gpu = note
+    for frames in (17, 33):
+        canvas = canvases.empty(grid.Grid(frames, 48, 64, 8.0, patcher.model.geometry))
+        how = {"seed": 0, "steps": 1, "solver": "euler", "window": 3, "callback": lambda *_: None}
+        with torch.inference_mode():
+            host.fill(patcher, words, words, canvas, **how)
+    comfy.model_management.load_models_gpu = load
+    return wanted
+
+
 def freeing() -> dict[str, int]:
     """How many networks are loaded, then unloaded by the host, then alive when nobody has them any more."""
     model, clip, vae = host.load(checkpoint.load(CHECKPOINT))
@@ -127,4 +169,5 @@ def freeing() -> dict[str, int]:
 
 if __name__ == "__main__":
     told = {"cast": crossing(comfy.ops.manual_cast), "not cast": crossing(comfy.ops.disable_weight_init)}
-    print(json.dumps(told | placing() | {"freed": freeing()}))
+    told |= placing() | {"masks": masks(), "reserved": reserved(), "freed": freeing()}
+    print(json.dumps(told))

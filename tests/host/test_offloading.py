@@ -23,9 +23,18 @@ def told(request, tiny):
 
 
 def test_every_weight_that_stayed_behind_is_taken_to_where_it_is_needed(told):
-    assert told["cast"] == dict.fromkeys(("dit", "encode", "decode", "text"), "cuda")
-    for name in ("dit", "encode", "decode"):  # and the check sees what it looks for
+    assert told["cast"] == dict.fromkeys(("dit", "encode", "encode a film", "decode", "text"), "cuda")
+    for name in ("dit", "encode", "encode a film", "decode"):  # and the check sees what it looks for
         assert "two different devices" in told["not cast"][name]
+
+
+def test_room_is_made_for_a_window_and_not_for_the_film(told):
+    short, long = told["reserved"]
+    assert short == long > 0
+
+
+def test_what_adds_masks_to_scores_gets_none(told):
+    assert told["masks"] == [False]
 
 
 def test_the_result_is_the_same_however_little_fits(told):
