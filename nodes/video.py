@@ -113,7 +113,8 @@ class SoraEncodeVideo(io.ComfyNode):
         if grid is not None:
             asked = host.grid_of(grid, geometry, patch_known=False)
             geometry = asked.geometry
-            frames, fps, width, height = asked.frames, asked.fps, asked.width, asked.height
+            frames, width, height = asked.frames, asked.width, asked.height
+            fps = asked.fps if host.has_rate(grid) else fps
         fps = fps or film.fps
         ratio = rate_ratio(fps, film.fps)
         width, height = size_for(film, width, height)

@@ -90,10 +90,16 @@ class Track:
     Args:
         container: open for writing; the stream is added to it.
         ending: of its name, a key of `CODECS`.
-        sounds: in the order of time, from files that hold sound (see `has_sound`).
+        sounds: in the order of time, from files that hold sound (see `has_sound`); they are read through at once, for
+            a film may take hours until it gets there.
+
+    Raises:
+        UserError: one is damaged, or holds NaN or infinity.
     """
 
     def __init__(self, container: av.container.OutputContainer, ending: str, sounds: Sequence[Sound]):
+        for sound in sounds:
+            _check(sound)
         rates, channels = zip(*(_format(sound.path) for sound in sounds), strict=True)
         self.rate = rates[0] if len(set(rates)) == 1 and rates[0] in _RATES[ending] else 48000
         self.layout = "mono" if set(channels) == {1} else "stereo"
@@ -173,6 +179,18 @@ def _frames(path: Path | io.BytesIO | Waveform) -> Iterator[tuple[float, av.Audi
     yield 0.0, None
 
 
+def _check(sound: Sound) -> None:
+    """Read what a film takes of a sound."""
+    for time, frame in _frames(sound.path):
+        if frame is None or time > sound.start + sound.seconds:
+            return
+        if frame.format.name.startswith(("flt", "dbl")) and not np.isfinite(frame.to_ndarray()).all():
+            raise UserError(
+                f"The sound of {_name(sound.path)} holds values that are not finite (NaN or infinity) after {time:.2f} "
+                "seconds: mend it, or leave it out."
+            )
+
+
 def _begin(container: av.container.InputContainer) -> float:
     """When the pictures of a file begin, or a file of sound does, in seconds of its timestamps."""
     video = next(iter(container.streams.video), None)
@@ -206,6 +224,8 @@ def _opened(path: str | os.PathLike | io.BytesIO) -> Iterator[av.container.Input
 
 def _name(path: str | os.PathLike | io.BytesIO) -> str:
     """What a sentence calls it."""
+    if isinstance(path, Waveform):
+        return "the node before"
     return "the video" if isinstance(path, io.BytesIO) else str(path)
 
 

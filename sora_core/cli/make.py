@@ -133,8 +133,9 @@ def fill(command: Making, asked) -> dict:
     say(film)
     given = {name: getattr(asked, name) for name in ("steps", "cfg", "negative", "solver")}
     given["seed"] = random.getrandbits(32) if asked.seed is None else asked.seed
-    usual = pipeline.settings_for(film.parts[0].canvas)  # those of a film are of one kind
-    settings = replace(usual, **{name: value for name, value in given.items() if value is not None})
+    given = {name: value for name, value in given.items() if value is not None}
+    by_part = [replace(pipeline.settings_for(part.canvas), **given) for part in film.parts]
+    settings = by_part[-1]  # written down; of an extension both ways that which goes on forwards
     tags = describe(settings, written(asked.prompt), film, asked.checkpoint)
     if getattr(asked, "times", 1) > 1:  # of generate and refine
         tags["settings"]["times"] = asked.times
@@ -143,10 +144,10 @@ def fill(command: Making, asked) -> dict:
 
     with VideoWriter(asked.output, film.width, film.height, film.fps, tags, film.sounds) as writer:
         latents = {}
-        for part in film.parts:
-            with bar("sampling", "step", settings.steps) as steps:
+        for part, its in zip(film.parts, by_part, strict=True):
+            with bar("sampling", "step", its.steps) as steps:
                 told = part_prompt(asked.prompt, part)
-                latents[id(part)] = pipeline.fill(part.canvas, told, moving(steps), **vars(settings))
+                latents[id(part)] = pipeline.fill(part.canvas, told, moving(steps), **vars(its))
         with bar("writing", "frame", film.frames) as frames:
             for chunk in film.show(lambda part: pipeline.frames(latents[id(part)], part.canvas.grid)):
                 writer.write(chunk)

@@ -113,6 +113,40 @@ def test_sound_that_cannot_be_read_is_one_sentence(tmp_path):
     assert caught and sorted(os.listdir(tmp_path)) == ["a.mp4", "a.wav"], "nor the hidden folder, while the error lives"
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_sound_that_is_not_finite_is_refused_before_the_first_frame(tmp_path, bad):
+    samples = np.zeros((2, 48000), np.float32)
+    samples[1, 36000] = bad
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("pcm_f32le", rate=48000, layout="stereo")
+        for start in range(0, 48000, 4800):
+            part = np.ascontiguousarray(samples[:, start : start + 4800].T).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(part, format="flt", layout="stereo")
+            frame.sample_rate, frame.pts = 48000, start
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    for source in (Waveform(samples, 48000), tmp_path / "a.mkv"):
+        with (
+            pytest.raises(UserError, match=r"not finite \(NaN or infinity\) after 0\.\d+ seconds"),
+            VideoWriter(tmp_path / "b.mp4", 32, 32, 8, sounds=[Sound(source, 0, 0, 1)]),
+        ):
+            pytest.fail("the work began")
+        assert os.listdir(tmp_path) == ["a.mkv"]
+        write_film(tmp_path / "c.mp4", 4, [Sound(source, 0, 0, 0.25)]).unlink()  # of it this film takes what is sound
+
+
+def test_sound_that_is_damaged_later_is_refused_before_the_first_frame(tmp_path):
+    a = write_tones(tmp_path / "a.wav", [400] * 8)
+    film = write_film(tmp_path / "a.mov", 32, [Sound(a, 0, 0, 4)])
+    content = film.read_bytes().replace(b"in24", b"mp4a")  # said to be of another kind than it is
+    film.write_bytes(content)
+    with (
+        pytest.raises(UserError, match=r"sound of .*a.mov is damaged"),
+        VideoWriter(tmp_path / "b.mp4", 32, 32, 8, sounds=[Sound(film, 0, 0, 4)]),
+    ):
+        pytest.fail("the work began")
+
+
 def test_sound_that_no_decoder_reads_is_left_out_and_said(tmp_path):
     a = write_tones(tmp_path / "a.wav", [400] * 4)
     film = write_film(tmp_path / "a.mov", 16, [Sound(a, 0, 0, 2)])

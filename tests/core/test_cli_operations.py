@@ -1,5 +1,6 @@
 """The commands that fill a canvas, as a person meets them: lengths, originals, sound, and one sentence when wrong."""
 
+import dataclasses
 import json
 import os
 import wave
@@ -257,6 +258,25 @@ def test_long_clips_are_never_held_whole(sora, film, tmp_path, monkeypatch, comm
     code, _, err = sora(command, *options, "it goes on", "-o", tmp_path / "c.mp4")
     assert code == 0, err
     assert 0 < most < 12
+
+
+def test_each_part_of_a_film_has_the_settings_of_its_own_canvas(sora, film, tmp_path, monkeypatch):
+    """Of a short clip the part before is given one latent frame, an image, and the part behind two, a video."""
+    cfg, fill, init = [], Pipeline.fill, Pipeline.__init__
+
+    def noted(self, canvas, *rest, **settings):
+        cfg.append(settings["cfg"])
+        return fill(self, canvas, *rest, **settings)
+
+    def with_card(self, *rest, **more):
+        init(self, *rest, **more)
+        self.continuing = dataclasses.replace(self.settings, cfg=1.5)
+
+    monkeypatch.setattr(Pipeline, "fill", noted)
+    monkeypatch.setattr(Pipeline, "__init__", with_card)
+    options = ["--direction", "both", "--frames", 4, "-o", tmp_path / "a.mp4"]
+    assert sora("extend", film(frames=3), "a star", *options)[0] == 0
+    assert cfg[0] != cfg[1] == 1.5
 
 
 # ------------------------------------------------------------------------------------------------ edit, reframe, refine

@@ -280,6 +280,18 @@ def test_a_video_is_fitted_into_a_grid(server, latents, pictures, video_in, fit)
     assert pictures(result, shown).shape[1:] == (64, 64, 3)
 
 
+@pytest.mark.parametrize(("fps", "expected"), [(0.0, "12.0"), (6.0, "6.0")])
+def test_a_grid_that_says_no_frame_rate_leaves_the_films_or_the_nodes(server, video_in, fps, expected):
+    """The host's own empty latents say none."""
+    name, _ = video_in(frames=40, fps=12.0)
+    g = Film()
+    grid = g("EmptyHunyuanLatentVideo", width=64, height=48, length=9, batch_size=1)[0]
+    made = g.encode(g("LoadVideo", file=name)[0], fps=fps, grid=grid)
+    told = [g("PreviewAny", source=made[slot]).name for slot in (1, 2)]
+    result = server.run(g.api)
+    assert [result.outputs[node]["text"] for node in told] == [[expected], ["9"]]
+
+
 def test_frames_in_memory_are_encoded_without_a_file(server, latents, picture_in, photo):
     g = Film(width=64, height=48)
     images = g("RepeatImageBatch", image=g("LoadImage", image=picture_in(photo))[0], amount=5)[0]
