@@ -32,7 +32,9 @@ def register(commands: Commands) -> None:
     train.add_argument("--minutes", type=positive, metavar="M", help="stop after so long, to be resumed later")
     device(train)
 
-    evaluate = commands.add("evaluate", run_evaluate, "score a checkpoint: report.md, report.json and figures")
+    evaluate = commands.add(
+        "evaluate", run_evaluate, "score a checkpoint on the worlds: report.md, report.json, figures"
+    )
     evaluate.add_argument("--out", type=folder, required=True, metavar="DIR")
     evaluate.add_argument("--count", type=whole, metavar="N", help="held-out prompts (default 200)")
     evaluate.add_argument("--steps", type=whole, metavar="N")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from ..checkpoint import read_header, resolve
 from ..errors import UserError
 from ..files import check_writable
 from . import codec, drift, prompting, report, text_to_video
@@ -36,6 +37,7 @@ SECTIONS = {
 }
 PRECISIONS = ("fp32", "bf16")
 CODEC_ONLY = {"clips", "photographs"}  # the sections that a checkpoint without a transformer is enough for
+STILL = CODEC_ONLY | {"image"}  # and those for one that makes images
 
 
 def run(
@@ -60,19 +62,25 @@ def run(
         seed: of the cases and of the noise; fewer cases are the first of many.
         batch: clips that are generated at a time.
         precision: "fp32", or "bf16": matrix products in bfloat16 (autocast), twice as fast where the hardware has it.
-        only: names in `SECTIONS`; None runs all.
+        only: names in `SECTIONS`; None runs all that the checkpoint is enough for.
         changes: fields of `pipeline.Settings` (steps, cfg, ...) that differ from the checkpoint's defaults.
 
     Returns:
         what report.json holds.
 
     Raises:
-        UserError: no such section or precision, a checkpoint or a folder that cannot be used.
+        UserError: no such section or precision, or one that the checkpoint is not enough for; a checkpoint or a folder
+            that cannot be used.
     """
     start = time.monotonic()
-    names = list(SECTIONS) if only is None else [str(name) for name in only]
-    if unknown := [name for name in names if name not in SECTIONS]:
+    asked = list(SECTIONS) if only is None else [str(name) for name in only]
+    if unknown := [name for name in asked if name not in SECTIONS]:
         raise UserError(f"There is no section {unknown[0][:40]!r} to evaluate: choose from {', '.join(SECTIONS)}.")
+    can, why = _enough(checkpoint)
+    names = [name for name in asked if name in can]
+    if only is not None and names != asked:
+        lacking = next(name for name in asked if name not in can)
+        raise UserError(f"{why}, too little for the section {lacking}: choose from {', '.join(sorted(can))}.")
     if count < 1 or batch < 1:
         raise UserError(f"An evaluation needs at least 1 case and batches of at least 1, not {count} and {batch}.")
     if precision not in PRECISIONS:
@@ -93,3 +101,13 @@ def run(
             about["seconds"] = round(time.monotonic() - start)
             written = report.write(out, about, results)
     return written
+
+
+def _enough(checkpoint: str | Path) -> tuple[set[str], str]:
+    """The sections that a checkpoint is enough for, and what it is."""
+    headers = [read_header(path) for path in resolve(checkpoint)]
+    if not any("dit" in header.networks for header in headers):
+        return CODEC_ONLY, f"{checkpoint} holds a codec only"
+    if any(header.card.get("size", {}).get("frames") == 1 for header in headers):
+        return STILL, f"{checkpoint} makes images"
+    return set(SECTIONS), ""

@@ -4,6 +4,7 @@ Every file is looked at once, at the start; what cannot be read is left out, cou
 their native size. Which clip is read when is decided by `packing.Packs` from seed and step alone.
 """
 
+import codecs
 import glob
 import logging
 import os
@@ -95,7 +96,7 @@ class Clips:
         finders = {"folder": _in_folder, "shards": _in_shards}
         if kind not in finders or not where:
             raise UserError(f"[data] source must be worlds, folder:PATH or shards:GLOB, not {source!r}.")
-        self.source, self.skipped = source, {}
+        self.source, self.skipped = source, {}  # what is skipped may grow while clips are read
         found = finders[kind](where, self.skipped)
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             looked_at = list(pool.map(_look, *zip(*found, strict=True))) if found else []
@@ -106,12 +107,6 @@ class Clips:
         if not self.clips:
             reason = f" ({len(self.skipped)} could not be read)" if self.skipped else ""
             raise UserError(f"{source} holds no video and no image that can be learnt from{reason}.")
-
-    def __str__(self) -> str:
-        text = f"{self.source}: {len(self.clips)} clips"
-        if self.skipped:
-            text += f", {len(self.skipped)} skipped, such as {next(' ('.join(item) for item in self.skipped.items())})"
-        return text
 
     def within(self, tokens: int, geometry: Geometry) -> list[Clip]:
         """The clips of at most so many tokens that a grid can have; others are skipped, for nothing is cut."""
@@ -140,13 +135,26 @@ class Clips:
             return None
 
 
+def check_outside(source: str, out: Path) -> None:
+    """Refuse a folder for results that is searched for clips: the sheets would be learnt from.
+
+    Raises:
+        UserError: it is.
+    """
+    kind, _, where = source.partition(":")
+    if kind == "folder" and where and out.resolve().is_relative_to(Path(where).expanduser().resolve()):
+        raise UserError(f"{out} lies in {where}, which is learnt from: choose another --out.")
+
+
 def _look(file: File, captions: File | None) -> Clip | UserError:
     try:
         with file.opened() as path:
             info = probe(path)
-        lines = captions.read().decode("utf-8", "replace").splitlines() if captions else []
+        written = captions.read() if captions else b""
     except (UserError, OSError) as error:
         return UserError(str(error))
+    marked = written.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # what Windows calls Unicode
+    lines = written.decode("utf-16" if marked else "utf-8-sig", "replace").splitlines()
     words = tuple(line.strip() for line in lines if line.strip())
     return Clip(file, words, info.frames, info.height, info.width, info.fps)
 
@@ -158,8 +166,9 @@ def _in_folder(where: str, skipped: dict[str, str]) -> list[tuple[File, File | N
     found = []
     for path in sorted(root.rglob("*")):
         if path.suffix.lower() in READ_ENDINGS and not path.name.startswith(".") and path.is_file():
-            text = path.with_suffix(".txt")
-            found.append((_whole(path, root), _whole(text, root) if text.is_file() else None))
+            texts = (text for text in map(path.with_suffix, (".txt", ".TXT")) if text.is_file())
+            text = next(texts, None)
+            found.append((_whole(path, root), text and _whole(text, root)))
     return found
 
 
@@ -207,6 +216,13 @@ class Reader:
         self.fill = useful(self.packs.epoch(0), self.tokens, budget)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="sora-reader")
         self._ahead: dict[int, Future] = {}
+
+    def __str__(self) -> str:
+        told, skipped = sum(bool(clip.captions) for clip in self.clips), self.source.skipped
+        text = f"{self.source.source}: {len(self.clips)} clips, {told} of them with captions"
+        if skipped:
+            text += f"; {len(skipped)} skipped, such as {next(' ('.join(item) for item in skipped.items())})"
+        return f"{text}; {self.budget} tokens a pack, {100 * self.fill:.1f} % useful"
 
     def pack(self, index: int, following: int) -> list[tuple[Clip, Tensor]]:
         """The clips of a pack that could be read; `following` is the pack to begin with meanwhile.

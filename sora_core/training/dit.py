@@ -10,7 +10,9 @@ A first prediction, made after `exit` of the blocks, is learnt like the last: th
 """
 
 import json
+import logging
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -43,6 +45,8 @@ from .levels import EvenLevels, training_levels
 from .packing import groups
 from .parallel import Ranks, noise_like, total, world_size
 from .shows import LESSONS, Part, content, draw, pixels, places, teach
+
+log = logging.getLogger(__name__)
 
 SHEET_PROMPTS = (
     "a red ball moves to the right on a plain white background",
@@ -187,7 +191,10 @@ class DiTTask:
         if self.vae is None:
             raise UserError(f"[data] vae: {data.vae} holds no compression network.")
         headers = [read_header(path) for path in resolve(data.vae, ("vae",))]
-        self.vae_hash = next(h.metadata["modelspec.hash_sha256"] for h in headers if "vae" in h.networks)
+        own = (h.metadata["modelspec.hash_sha256"] for h in headers if "vae" in h.networks)
+        self.vae_hash = next(own, headers[0].card.get("vae_hash"))  # of a transformer's file: what it names
+        self.asked = {"[model]": asdict(model), "[text]": asdict(text)}
+        del self.asked["[model]"]["exit_guidance"]  # which is not learnt
         self.geometry = replace(geometry_of(self.vae, None), patch=model.patch)
         bridges = [part.frames for mix in data.packs if mix.lesson == "bridge" for part in mix.parts]
         if bridges and min(bridges) <= (two := self.geometry.frames(2)):
@@ -231,18 +238,38 @@ class DiTTask:
             raise UserError(f"{checkpoint} holds no transformer of the shape that [model] says, or of fewer blocks.")
         if models.text.config != replace(text.config, merges=models.text.config.merges):
             raise UserError(f"{checkpoint} holds no text encoder of the shape that [text] says.")
+        if models.card.get("vae_hash", self.vae_hash) != self.vae_hash:
+            log.warning(
+                "%s has learnt the latents of another codec than [data] vae, and has to learn these.", checkpoint
+            )
         self._speak(models.text.config.merges)
         weights = deepened(models.dit.state_dict(), models.dit.config.depth, dit.config.depth)
         self.module.dit.load_state_dict(weights, strict=False)  # an exit may be learnt anew
         self.module.text.load_state_dict(models.text.state_dict())
 
     def settings(self) -> dict[str, str]:
-        return {"merges": json.dumps(self.module.text.config.merges)}
+        merges = json.dumps(self.module.text.config.merges)
+        return {"merges": merges, "codec": self.vae_hash, "networks": json.dumps(self.asked)}
 
     def restore(self, settings: dict[str, str]) -> None:
-        """The tokens keep the meaning that they had when the weights were learnt, whatever captions read like now."""
-        if "merges" in settings:
-            self._speak(json.loads(settings["merges"]))
+        """The tokens keep the meaning that they had when the weights were learnt, whatever captions read like now. The
+        latents and the networks have to be those of then."""
+        if "codec" not in settings:
+            return  # the state of a codec's training, which the loop refuses
+        if settings["codec"] != self.vae_hash:
+            raise UserError(
+                "[data] vae is another codec than the one whose latents this run has learnt: have it as it was, or "
+                "give the run's dit.safetensors as init in [loop], in a new folder."
+            )
+        before, now = json.loads(settings["networks"]), json.loads(json.dumps(self.asked))
+        for table, values in now.items():
+            for name, value in values.items():
+                if value != before[table][name]:
+                    raise UserError(
+                        f"{table} {name} was {json.dumps(before[table][name])} in this run and is {json.dumps(value)} "
+                        "now: have it as it was, or choose another --out."
+                    )
+        self._speak(json.loads(settings["merges"]))
 
     def _speak(self, merges) -> None:
         config = replace(self.module.text.config, merges=merges)
@@ -448,11 +475,13 @@ class DiTTask:
         )
 
     def _size(self, step: int) -> Size:
-        """The size of the longest clips of a step's usual pack, or of the longest of a few files: that of a sheet, and
-        of what the checkpoint makes by default."""
+        """The size of the longest clips of a step's usual pack, or that which most tokens of the files have: of a
+        sheet, and of what the checkpoint makes by default."""
         if self.reader:
-            clip = max(self.reader.clips[:8], key=lambda clip: clip.frames)
-            return Size(clip.width, clip.height, clip.frames, clip.fps)
+            tokens: Counter[Size] = Counter()
+            for clip, count in zip(self.reader.clips, self.reader.tokens, strict=True):
+                tokens[Size(clip.width, clip.height, clip.frames, clip.fps)] += count
+            return max(tokens, key=tokens.__getitem__)
         part = max(max(self._open(step), key=lambda mix: mix.weight).parts, key=lambda part: part.frames)
         return Size(part.width, part.height, part.frames, self.data.fps)
 

@@ -11,12 +11,13 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -40,7 +41,7 @@ class LoopConfig:
     decay: int = 0  # steps of linear fall to zero at the end; 0 when the averaged weights are what is shipped
     optimizer: str = "adamw"  # or "muon"
     weight_decay: float = 0.0
-    clip: float = 1.0  # largest gradient norm
+    clip: float = 1.0  # largest gradient norm; 0 leaves gradients as they are
     ema: float = 0.999  # decay of the averaged weights, which are the ones that are used
     precision: str = "bf16"  # matrix products: "bf16" or "fp32"; weights and optimiser are always float32
     compile: bool = False
@@ -84,8 +85,26 @@ class Task(Protocol):
 
 def saved_settings(folder: Path) -> dict[str, str]:
     """What `Task.settings` gave when the state in `folder` was written."""
-    with safe_open(folder / STATE, "pt") as file:
+    with _state(folder / STATE) as file:
         return {name: value for name, value in file.metadata().items() if name != "step"}
+
+
+@contextmanager
+def _state(path: Path):
+    """A state, open for reading.
+
+    Raises:
+        UserError: it is none, or damaged.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            if "step" not in (file.metadata() or {}):
+                raise UserError(f"{path} is no state of a training: choose another --out.")
+            yield file
+    except SafetensorError as error:
+        raise UserError(
+            f"{path} is damaged ({error}): begin anew in another folder, with the run's checkpoint as init in [loop]."
+        ) from None
 
 
 class Averaged:
@@ -165,7 +184,7 @@ class Loop:
 
     def resume(self):
         """Continue from `state.safetensors`."""
-        with safe_open(self.state_path, "pt") as file:
+        with _state(self.state_path) as file:
             self.step = int(file.metadata()["step"])
             parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}}
             for key in file.keys():  # noqa: SIM118 (a safetensors handle, no dict)
@@ -229,10 +248,11 @@ class Loop:
             loss, metrics = self.loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = float(full(nn.utils.clip_grad_norm_(self.module.parameters(), c.clip)))
+        norm = float(full(nn.utils.clip_grad_norm_(self.module.parameters(), c.clip or math.inf)))
         if not math.isfinite(norm):
             raise UserError(
-                f"Training diverged at step {self.step} (the gradient is not finite): lower lr and use --resume."
+                f"Training diverged at step {self.step} (the gradient is not finite): lower lr and use --resume; if it "
+                "diverges there again, what was saved last had diverged too, and only a new run helps."
             )
         self.optimizer.step()
         self.ema.update(self.module, self.step)
@@ -248,10 +268,12 @@ class Loop:
         rows: list[dict[str, float]] = []
         saved, logged = self.step, start
         with tqdm(total=c.steps, initial=self.step, unit="step", disable=not self.chief, smoothing=0.05) as bar:
-            while self.step < c.steps and not (minutes and self._any(time.monotonic() - start >= minutes * 60)):
+            over = self._over(minutes, start)
+            while not over:
                 rows.append(self.one_step())
                 bar.update()
-                if self.step % c.log_every == 0 or self.step == c.steps:
+                over = self._over(minutes, start)
+                if self.step % c.log_every == 0 or over:
                     now = time.monotonic()
                     row, speed = self._row(rows, now - logged)
                     row |= {"step": self.step, "lr": self.learning_rate(self.step - 1), "seconds": now - start}
@@ -271,6 +293,12 @@ class Loop:
         self.report()
         if writer:
             writer.close()
+
+    def _over(self, minutes: float | None, start: float) -> bool:
+        """Whether this sitting ends here. All processes call this together."""
+        return self.step >= self.config.steps or (
+            minutes is not None and self._any(time.monotonic() - start >= minutes * 60)
+        )
 
     def _any(self, here: bool) -> bool:
         """Whether it holds in any process: all must stop at the same step."""

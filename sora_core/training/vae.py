@@ -205,7 +205,10 @@ class VAETask:
 
     def _measured(self):
         if not self.shared:
-            yield from (part.video for part in self._some())
+            some = self._some()
+            if not some:
+                raise UserError(f"{self.data.source}: none of the clips can be read; they are damaged.")
+            yield from (part.video for part in some)
             return
         rng = np.random.default_rng([self.seed, 7])
         d = self.data

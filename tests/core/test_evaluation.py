@@ -134,7 +134,7 @@ def test_a_codec_alone_can_be_evaluated(tmp_path, tiny_checkpoint):
     save(alone, {"vae": load(tiny_checkpoint).vae})
     report = evaluation.run(tmp_path / "out", alone, count=2, only=["clips"])
     assert list(report["sections"]) == ["clips"] and "settings" not in report
-    with pytest.raises(UserError, match="no dit"):
+    with pytest.raises(UserError, match="holds a codec only"):
         evaluation.run(tmp_path / "out", alone, count=2, only=["text"])
 
 
@@ -164,3 +164,25 @@ def test_what_cannot_be_evaluated(tmp_path, tiny_checkpoint):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError):
         evaluation.run(tmp_path / "file" / "below", tiny_checkpoint, count=1)
+
+
+def test_sections_that_a_checkpoint_is_not_enough_for(tiny_checkpoint, tmp_path, monkeypatch):
+    """They are left out, and refused where they are asked for."""
+    models = load(tiny_checkpoint)
+    save(tmp_path / "codec.safetensors", {"vae": models.vae}, card={})
+    card = {"size": {"width": 32, "height": 32, "frames": 1, "fps": 8.0}}
+    save(tmp_path / "images.safetensors", {"vae": models.vae, "dit": models.dit, "text": models.text}, card=card)
+    ran = []
+    for name in evaluation.SECTIONS:
+        empty = measures.Result(name, "", {}, {})
+        monkeypatch.setitem(evaluation.SECTIONS, name, lambda setting, empty=empty: ran.append(empty.title) or empty)
+    for name, holds, sections in (
+        ("codec", "holds a codec only", {"clips", "photographs"}),
+        ("images", "makes images", {"clips", "photographs", "image"}),
+    ):
+        ran.clear()
+        path = tmp_path / f"{name}.safetensors"
+        evaluation.run(tmp_path / "out", path, count=1)
+        assert set(ran) == sections
+        with pytest.raises(UserError, match=f"{holds}, too little for the section extend: choose from clips, "):
+            evaluation.run(tmp_path / "out", path, count=1, only=["clips", "extend"])

@@ -65,7 +65,17 @@ def test_damaged_files_are_counted_and_named(folder):
     clips = Clips(f"folder:{folder}")
     assert set(clips.skipped) == {"broken.mp4", "empty.png"}
     assert "empty" in clips.skipped["empty.png"]
-    assert "5 clips, 2 skipped" in str(clips)
+    reader = Reader(clips, 20, GEOMETRY, seed=0)
+    assert "5 clips, 2 of them with captions; 2 skipped, such as broken.mp4 (" in str(reader)
+
+
+@pytest.mark.parametrize("ending", [".txt", ".TXT"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_captions_are_read_as_editors_write_them(folder, tmp_path, ending, encoding):
+    (tmp_path / "a.png").write_bytes((folder / "b.png").read_bytes())
+    (tmp_path / f"a{ending}").write_text("ein Kätzchen\nа cat", encoding=encoding)
+    (clip,) = Clips(f"folder:{tmp_path}").clips
+    assert clip.captions == ("ein Kätzchen", "а cat")
 
 
 def test_shards_hold_what_the_folder_holds(folder, shards):

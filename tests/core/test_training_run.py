@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from sora_core.checkpoint import load
 from sora_core.dit import DiTConfig
 from sora_core.errors import UserError
 from sora_core.training import dit, shows
+from sora_core.training.loop import Loop
 from sora_core.training.run import main, plan, read_config
 from sora_core.video import VideoWriter
 from sora_core.worlds.presence import presence
@@ -202,7 +204,7 @@ def test_files_of_ones_own(kind, config, folder, tmp_path, caplog):
     main(kind, path, out=tmp_path / "again", resume=True)
     assert same_state(tmp_path / "straight", tmp_path / "again")
     assert (tmp_path / "straight" / "skipped.txt").read_text().startswith("broken.mp4\t")
-    assert "5 clips, 1 skipped" in caplog.text
+    assert "5 clips, 5 of them with captions; 1 skipped" in caplog.text
     for picture in (Path("sheets") / f"{STEPS:07d}.png", "curves.png"):
         assert min(Image.open(tmp_path / "straight" / picture).size) > 50
     if kind == "dit":
@@ -378,7 +380,10 @@ def test_mistakes_are_one_sentence(config, tmp_path):
     with pytest.raises(UserError, match="written by another network"):
         main("dit", config("dit"), out=tmp_path / "run", resume=True)
     main("vae", path, out=tmp_path / "whole")
-    frozen = config("vae", {"vae": WORLDS["vae"] + "\nfreeze_encoder = true"})
+    frozen = {"vae": WORLDS["vae"] + "\nfreeze_encoder = true"}
+    with pytest.raises(UserError, match=r"freeze_encoder keeps .*: give its checkpoint as init"):
+        main("vae", config("vae", frozen), out=tmp_path / "frozen")
+    frozen = config("vae", frozen, loop=f"init = '{tmp_path / 'whole/vae.safetensors'}'")
     with pytest.raises(UserError, match=r"trained other weights.*init in"):
         main("vae", frozen, out=tmp_path / "whole", resume=True)
     with pytest.raises(UserError, match="nothing to train"):
@@ -414,6 +419,7 @@ PARTS = [[1, 5, 32, 32]]
         ("vae", "data", {"world_clips": -1}, "[data] world_clips must be at least 0, not -1."),
         ("vae", "data", NONE, "[data] needs one of world_clips, world_images, natural_clips, natural_images."),
         ("vae", "modle", {}, "A config for vae has no table [modle]; it knows [model], [data], [loop]."),
+        ("vae", "lop", {}, "A config for vae has no table [lop]; it knows [model], [data], [loop]."),
         ("dit", "model", {"heads": 0}, "[model] heads must be at least 1, not 0."),
         ("dit", "text", {"heads": 3}, "[text] width 16 must be a multiple of heads 3."),
         ("dit", "data", {"packs": 3}, "[data] packs must be a list, not 3."),
@@ -468,6 +474,109 @@ def test_a_config_that_does_not_suit_leaves_no_folder(config, tmp_path):
     with pytest.raises(UserError, match="must be 4"):
         main("dit", path, out=tmp_path / "mine")
     assert not (tmp_path / "run").exists() and (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("table", "before", "after"),
+    [("[model] patch", "patch = [1, 2, 2]", "patch = [4, 1, 1]"), ("[text] merges", "merges = 20", "merges = 10")],
+)
+def test_a_run_is_not_resumed_as_another(table, before, after, config, tmp_path):
+    """Where every tensor would fit, too."""
+    path = config("dit")
+    main("dit", path, out=tmp_path / "run", minutes=1e-9)
+    made = (tmp_path / "run" / "dit.safetensors").read_bytes()
+    path.write_text(path.read_text().replace(before, after))
+    with pytest.raises(UserError, match=rf"^{re.escape(table)} was .* in this run and is .* now: "):
+        main("dit", path, out=tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "dit.safetensors").read_bytes() == made
+
+
+def test_a_run_is_not_resumed_on_the_latents_of_another_codec(config, tmp_path, caplog):
+    main("dit", config("dit"), out=tmp_path / "run", minutes=1e-9)
+    main("vae", config("vae"), out=tmp_path / "codec", minutes=1e-9)
+    other = {"dit": WORLDS["dit"].replace("'{vae}'", f"'{tmp_path / 'codec/vae.safetensors'}'")}
+    with pytest.raises(UserError, match="another codec than the one whose latents this run has learnt"):
+        main("dit", config("dit", other), out=tmp_path / "run", resume=True)
+    assert not caplog.records
+    begun = config("dit", other, loop=f"init = '{tmp_path / 'run/dit.safetensors'}'")
+    main("dit", begun, out=tmp_path / "anew", minutes=1e-9)  # to begin with its weights is another thing, but said
+    assert "has learnt the latents of another codec" in caplog.text
+
+
+def test_the_weights_of_a_run_are_not_written_over(config, tmp_path):
+    path = config("vae")
+    main("vae", path, out=tmp_path / "run", minutes=1e-9)
+    (tmp_path / "run" / "state.safetensors").unlink()
+    made = (tmp_path / "run" / "vae.safetensors").read_bytes()
+    with pytest.raises(UserError, match=r"holds the weights of a run, vae\.safetensors, without the state"):
+        main("vae", path, out=tmp_path / "run")
+    assert (tmp_path / "run" / "vae.safetensors").read_bytes() == made
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:-9], lambda data: data[: len(data) // 2]])
+def test_a_damaged_state_is_one_sentence(damage, config, tmp_path):
+    path, state = config("vae"), tmp_path / "run" / "state.safetensors"
+    main("vae", path, out=tmp_path / "run", minutes=1e-9)
+    state.write_bytes(damage(state.read_bytes()))
+    with pytest.raises(UserError, match=r"state\.safetensors is damaged \("):
+        main("vae", path, out=tmp_path / "run", resume=True)
+    state.write_bytes((tmp_path / "run" / "vae.safetensors").read_bytes())
+    with pytest.raises(UserError, match=r"state\.safetensors is no state of a training"):
+        main("vae", path, out=tmp_path / "run", resume=True)
+
+
+def test_clips_that_turn_out_to_be_damaged(config, folder, tmp_path):
+    """Their header reads well; the rest is noticed as they are learnt from, and named in skipped.txt."""
+    (tmp_path / "clips").mkdir()
+    whole = (folder / "a.mp4").read_bytes()
+    (tmp_path / "clips" / "bad.mp4").write_bytes(whole[: len(whole) * 2 // 3].ljust(len(whole), b"\0"))
+    with pytest.raises(UserError, match="none of the clips can be read; they are damaged"):
+        main("vae", config("vae", FILES, folder=tmp_path / "clips"), out=tmp_path / "none")
+    (tmp_path / "clips" / "fine.mp4").write_bytes(whole)
+    main("vae", config("vae", FILES, folder=tmp_path / "clips"), out=tmp_path / "run")
+    assert (tmp_path / "run" / "skipped.txt").read_text().startswith("bad.mp4\t")
+
+
+def test_results_are_not_written_among_what_is_learnt_from(config, folder, tmp_path):
+    for out in (folder, folder / "runs" / "a"):
+        with pytest.raises(UserError, match="which is learnt from: choose another --out"):
+            main("vae", config("vae", FILES, folder=folder), out=out)
+    assert not (folder / "runs").exists() and not (folder / "vae.safetensors").exists()
+
+
+def test_a_checkpoint_of_files_is_at_home_at_the_size_that_most_of_them_have(config, folder, tmp_path):
+    (tmp_path / "clips").mkdir()
+    for number in range(8):  # first by name, and of fewer tokens than the clips
+        (tmp_path / "clips" / f"a{number}.webp").write_bytes((folder / "d.webp").read_bytes())
+    for name in ("v.mp4", "w.mp4", "x.mp4", "y.mp4", "z.mp4"):
+        (tmp_path / "clips" / name).write_bytes((folder / "a.mp4").read_bytes())
+    main("dit", config("dit", FILES, folder=tmp_path / "clips"), out=tmp_path / "run", minutes=1e-9)
+    size = load(tmp_path / "run" / "dit.safetensors").card["size"]
+    assert (size["frames"], size["height"], size["width"]) == (5, 24, 32)
+
+
+def test_gradients_that_are_not_clipped_are_learnt_from(config, tmp_path):
+    path = config("vae", loop="clip = 0")
+    main("vae", path, out=tmp_path / "run", minutes=1e-9)
+    before = load_file(tmp_path / "run" / "state.safetensors")
+    main("vae", path, out=tmp_path / "run", resume=True)
+    after = load_file(tmp_path / "run" / "state.safetensors")
+    assert any(not torch.equal(after[name], value) for name, value in before.items() if name.startswith("model."))
+
+
+def test_a_finished_run_says_that_nothing_is_left_to_do(config, tmp_path, caplog):
+    main("vae", config("vae"), out=tmp_path / "run")
+    assert not caplog.records
+    main("vae", config("vae"), out=tmp_path / "run", resume=True)
+    assert f"has taken {STEPS} steps: raise steps in [loop] to go on" in caplog.text
+
+
+def test_the_last_step_of_a_sitting_is_in_the_log(config, tmp_path, monkeypatch):
+    path = config("vae")
+    path.write_text(path.read_text().replace("log_every = 1", "log_every = 100"))
+    monkeypatch.setattr(Loop, "_any", lambda self, here: self.step >= 3)  # the minutes are over
+    main("vae", path, out=tmp_path / "run", minutes=1)
+    assert [row["step"] for row in rows(tmp_path / "run")] == [3]
 
 
 def test_the_last_step_is_in_the_log(config, tmp_path):
