@@ -51,10 +51,10 @@ def loop_seam(frames: Iterable[Tensor]) -> Tensor:
     ratio, median = against_median(steps, [-1]), float(steps.median())
     if ratio <= 1.05:
         said = "no more than between other frames"
-    elif steps[-1] <= 1.05 * steps[:-1].max():  # a codec may step at every latent frame
+    elif (beyond := steps[-1] / steps[:-1].max()) <= 1.05:  # a codec may step at every latent frame
         said = "and other steps are as large"
     else:
-        said = "it may be seen" if ratio <= 1.5 else "it jumps"
+        said = "it may be seen" if min(ratio, beyond) <= 1.5 else "it jumps"
     shown = [*((f"frame {n + 1}", f) for n, f in last), *((f"frame {n + 1}", f) for n, f in first)]
     page = _Page([f"The seam: {ratio:.2f} times the median step, {said}", "the last frames | the first frames"])
     edge = page.row(shown, split=len(last))

@@ -97,29 +97,23 @@ def of_cells(conds: list[dict], cells: list[int], length: int) -> list[dict]:
     ]
 
 
-def with_canvas(inner: comfy.model_base.BaseModel, conditioning: list, canvas: Canvas, vae=None) -> list:
-    """A CONDITIONING, told the frame rate and the frames that are kept, unless it already says so.
+def beside(inner: comfy.model_base.BaseModel, prompts: list[list], canvas: Canvas, vae=None) -> dict:
+    """What a model is told of a canvas with every prompt: the frame rate and the frames that are kept.
 
     Wan2.1 image-to-video and its kin (`reads_image`) were trained to see, beside the noisy video, a latent in which the
     known frames stand and everything else is the latent of grey, and a mask of what is known. Here that is the canvas:
     its kept cells, and 1 - level 0 as the mask.
 
     Args:
+        prompts: CONDITIONING, positive and negative; what they say themselves holds (`with_canvas`).
         vae: of the model, which knows what grey is.
 
     Raises:
-        UserError: the model reads kept frames and there is no VAE to make the grey of; a timeline of another length.
+        UserError: the model reads kept frames and there is no VAE to make the grey of.
     """
-    told = told_of(conditioning)
-    if told is not None and len(told) != canvas.grid.patches[0]:
-        raise UserError(
-            f"The timeline was laid over {len(told)} latent frames and this canvas has {canvas.grid.patches[0]}: "
-            "connect the same latent to Sora Prompt Timeline and to Sora Sampler."
-        )
-    if isinstance(inner, SoraModel):
-        conditioning = in_one_pass(conditioning)
     told: dict = {"frame_rate": canvas.grid.fps}
-    if canvas.kept.any() and reads_image(inner) and not all("concat_latent_image" in more for _, more in conditioning):
+    said = all("concat_latent_image" in more for prompt in prompts for _, more in prompt)
+    if canvas.kept.any() and reads_image(inner) and not said:
         if vae is None:
             raise UserError(
                 f"{type(inner).__name__} reads the kept frames beside the video, on grey: connect its VAE to the input "
@@ -127,6 +121,23 @@ def with_canvas(inner: comfy.model_base.BaseModel, conditioning: list, canvas: C
             )
         image = torch.where(canvas.kept, canvas.latent, grey(vae, canvas))
         told |= {"concat_latent_image": image, "concat_mask": (~canvas.kept).float()}
+    return told
+
+
+def with_canvas(inner: comfy.model_base.BaseModel, conditioning: list, canvas: Canvas, told: dict) -> list:
+    """A CONDITIONING with what is `told` of the canvas (`beside`), unless it says so itself.
+
+    Raises:
+        UserError: a timeline of another length.
+    """
+    moments = told_of(conditioning)
+    if moments is not None and len(moments) != canvas.grid.patches[0]:
+        raise UserError(
+            f"The timeline was laid over {len(moments)} latent frames and this canvas has {canvas.grid.patches[0]}: "
+            "connect the same latent to Sora Prompt Timeline and to Sora Sampler."
+        )
+    if isinstance(inner, SoraModel):
+        conditioning = in_one_pass(conditioning)
     return [[text, told | more] for text, more in conditioning]
 
 

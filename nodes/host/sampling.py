@@ -11,7 +11,7 @@ from torch import Tensor
 from ...sora_core import flow, sampler
 from ...sora_core.canvas import Canvas
 from ...sora_core.errors import UserError
-from .conditioning import of_cells, told_of, with_canvas
+from .conditioning import beside, of_cells, told_of, with_canvas
 from .films import FilmSampler, check_loop, fill_windows
 from .geometry import windowing_of
 from .levels import FRAME, PATCH, Lumped, kind_of, own_level
@@ -173,7 +173,8 @@ def fill(
         model = model.clone()
         model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, "sora_window", reserving(how.window))
     guider = Guider(model, cfg, interval, rescale)
-    guider.set_conds(*(with_canvas(inner, prompt, canvas, vae) for prompt in (positive, negative)))
+    told = beside(inner, [positive, negative], canvas, vae)
+    guider.set_conds(*(with_canvas(inner, prompt, canvas, told) for prompt in (positive, negative)))
     factor = inner.diffusion_model.config.shift if ours else 1.0
     shift = shift or flow.shift_for_tokens(grid.tokens_within(how.window), factor)
     if grid.cyclic or long:

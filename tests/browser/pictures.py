@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
@@ -74,23 +75,32 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
     ):
         browser = playwright.chromium.launch(executable_path=chromium(), args=LAUNCH)
-        page = browser.new_page(viewport={"width": 1600, "height": 1100})
-        page.set_default_timeout(1000 * SECONDS)
         example = Path(folder) / "example.png"
         Image.open(PACK / "workflows" / "text_to_image.jpg").resize((64, 64)).save(example)
         server.upload(example)
         for name in wanted:
-            photograph_template(page, server, name)
-        for kind in page.evaluate(KINDS):
-            if not (PAGES / f"{kind}.jpg").exists():
-                photograph(page, page.evaluate(ADD, kind), kind)
+            with opened(browser, server, name) as page:
+                photograph_template(page, name)
+        with opened(browser, server, wanted[-1]) as page:
+            for kind in page.evaluate(KINDS):
+                if not (PAGES / f"{kind}.jpg").exists():
+                    photograph(page, page.evaluate(ADD, kind), kind)
         browser.close()
 
 
-def photograph_template(page, server: Server, template: str) -> None:
-    """Runs a template and writes a picture of each of our nodes in it."""
+@contextmanager
+def opened(browser, server: Server, template: str):
+    """A page with a template, for as long as the block lasts; another one in it would open with this graph first."""
+    page = browser.new_page(viewport={"width": 1600, "height": 1100})
+    page.set_default_timeout(1000 * SECONDS)
     page.goto(f"{server.url}/?template={template}&source=sora")
     page.wait_for_function("() => window.app?.graph?.nodes?.some(node => node.type.startsWith('Sora'))")
+    yield page
+    page.close()
+
+
+def photograph_template(page, template: str) -> None:
+    """Runs a template and writes a picture of each of our nodes in it."""
     failure = page.evaluate(RUN)
     if failure:
         sys.exit(f"{template}: {failure}")
