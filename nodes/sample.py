@@ -44,7 +44,12 @@ class SoraSampler(io.ComfyNode):
                     tooltip="More steps take longer and follow the model more closely; 20 is usual.",
                 ),
                 io.Float.Input(
-                    "cfg", default=DEFAULTS.cfg, min=0.0, max=100.0, step=0.1, tooltip="How strictly the prompt holds."
+                    "cfg",
+                    default=DEFAULTS.cfg,
+                    min=0.0,
+                    max=sampler.MAX_CFG,
+                    step=0.1,
+                    tooltip="How strictly the prompt holds.",
                 ),
                 io.Combo.Input(
                     "solver",

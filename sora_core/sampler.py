@@ -30,6 +30,7 @@ from .errors import UserError
 from .noise import noise
 from .resample import time_travel
 
+MAX_CFG = 100.0  # far beyond any use
 JUMP_SEED = 0x9E3779B97F4A7C15  # apart from the neighbouring seeds that a batch has
 
 Denoise = Callable[[Tensor, Tensor], Tensor]  # (x (B, C, t, h, w), level (B, 1, t, h, w)) -> x0
@@ -145,8 +146,8 @@ def guide(
     low, high = interval
     if not math.isfinite(cfg):
         raise UserError(f"The strength of guidance (cfg) must be a finite number, not {cfg}.")
-    if cfg < 0:
-        raise UserError(f"The strength of guidance (cfg) must be 0 or more, not {cfg:g}.")
+    if not 0 <= cfg <= MAX_CFG:
+        raise UserError(f"The strength of guidance (cfg) must be from 0 to {MAX_CFG:g}, not {cfg:g}.")
     if not (0 <= low <= 1 and 0 <= high <= 1):
         raise UserError(
             f"Guidance acts between two noise levels from 0 to 1 (cfg_from and cfg_to), not {low:g} and {high:g}."

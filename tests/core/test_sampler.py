@@ -328,7 +328,8 @@ def test_rescale_returns_the_standard_deviation_of_the_conditional_prediction():
     "cfg, interval, rescale, expected",
     [
         (math.nan, (0, 1), 0, r"\(cfg\) must be a finite number, not nan"),
-        (-1, (0, 1), 0, r"\(cfg\) must be 0 or more, not -1"),
+        (-1, (0, 1), 0, r"\(cfg\) must be from 0 to 100, not -1"),
+        (1e30, (0, 1), 0, r"\(cfg\) must be from 0 to 100, not 1e\+30"),
         (2, (0.9, 0.2), 0, "must begin below where it ends: cfg_from is 0.9 and cfg_to 0.2"),
         (2, (0, 2), 0, r"\(cfg_from and cfg_to\), not 0 and 2"),
         (2, (math.nan, 1), 0, r"\(cfg_from and cfg_to\), not nan and 1"),
