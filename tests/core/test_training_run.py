@@ -155,6 +155,7 @@ dist.init_process_group("gloo")
 for argument in sys.argv[1:]:
     kind, config, out = argument.split("|")
     main(kind, config, out=out)
+dist.destroy_process_group()  # else its threads may outlive the interpreter, which aborts
 """
     asked = [f"{kind}|{path}|{tmp_path / (kind + how)}" for kind, how, path in runs]
     here = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
