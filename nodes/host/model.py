@@ -210,9 +210,9 @@ def start_levels(executor, guider, sigmas, extra_args, callback, noise, latent_i
         return executor(guider, sigmas, extra_args, callback, noise, latent_image, None, disable_pbar)
     if noise.any():
         noise = latent_image + denoise_mask * (noise - latent_image)
-    new = (denoise_mask > 0).to(denoise_mask)
-    samples = executor(guider, sigmas, extra_args, callback, noise, latent_image, new, disable_pbar)
-    return torch.where(new > 0, samples, latent_image.to(samples))
+    new = denoise_mask > 0
+    samples = executor(guider, sigmas, extra_args, callback, noise, latent_image, new.to(denoise_mask), disable_pbar)
+    return torch.where(new, samples, latent_image.to(samples))
 
 
 def show_clip(executor, guider, sigmas, extra_args, callback, *rest):

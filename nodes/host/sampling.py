@@ -136,7 +136,7 @@ def fill(
     Args:
         positive, negative: CONDITIONING.
         shift: of the schedule; None chooses by the size of the grid.
-        vae: only for models that read kept frames beside the video (`conditioning.with_canvas`).
+        vae: only for models that read kept frames beside the video (`conditioning.beside`).
         window: latent frames that the model sees at once; a longer canvas is filled window by window. 0 is its own.
         callback: (step, x0, x, steps); None shows progress, the time left and a preview.
         others: as of the engine's sampler.

@@ -481,7 +481,7 @@ class DiTTask:
             tokens: Counter[Size] = Counter()
             for clip, count in zip(self.reader.clips, self.reader.tokens, strict=True):
                 tokens[Size(clip.width, clip.height, clip.frames, clip.fps)] += count
-            return max(tokens, key=tokens.__getitem__)
+            return tokens.most_common(1)[0][0]
         part = max(max(self._open(step), key=lambda mix: mix.weight).parts, key=lambda part: part.frames)
         return Size(part.width, part.height, part.frames, self.data.fps)
 

@@ -73,9 +73,9 @@ def test_damaged_files_are_counted_and_named(folder):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_captions_are_read_as_editors_write_them(folder, tmp_path, ending, encoding):
     (tmp_path / "a.png").write_bytes((folder / "b.png").read_bytes())
-    (tmp_path / f"a{ending}").write_text("ein Kätzchen\nа cat", encoding=encoding)
+    (tmp_path / f"a{ending}").write_text("ein Kätzchen\na cat", encoding=encoding)
     (clip,) = Clips(f"folder:{tmp_path}").clips
-    assert clip.captions == ("ein Kätzchen", "а cat")
+    assert clip.captions == ("ein Kätzchen", "a cat")
 
 
 def test_shards_hold_what_the_folder_holds(folder, shards):
